@@ -1,0 +1,154 @@
+"""Which layer may import which: the picture in the design, stated and checked.
+
+Imports point downwards. The seam is the Docker Engine API: nothing above it imports the engine, but for the one
+module that starts the engine's process.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.support.source_tree import Import, imports, modules
+
+
+@dataclass(frozen=True)
+class Layer:
+    """What a package's (or module's) files may import beside themselves and the standard library."""
+
+    ours: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()
+
+
+_JUPYTER = ("IPython", "ipykernel", "traitlets")
+
+# Above the seam, then below it from the top down. The longest matching name is a module's layer.
+LAYERS = {
+    "labkernel": Layer(ours=("labkernel.notebook",)),
+    "labkernel.__main__": Layer(ours=("labkernel.cli",)),
+    "labkernel.cli": Layer(ours=("labkernel.commands", "labkernel.engine_process"), others=("docker",)),
+    "labkernel.notebook": Layer(
+        ours=("labkernel.commands", "labkernel.engine_process"),
+        others=("docker", "ipywidgets", "anywidget", *_JUPYTER),
+    ),
+    "labkernel.commands": Layer(others=("docker",)),
+    # The one door in the seam.
+    "labkernel.engine_process": Layer(ours=("labkernel.engine.daemon",), others=("docker", "platformdirs")),
+    # The daemon puts the parts together, so it stands above them all.
+    "labkernel.engine.daemon": Layer(ours=("labkernel.engine.api", "labkernel.engine")),
+    "labkernel.engine.api": Layer(ours=("labkernel.engine",), others=("httptools",)),
+    "labkernel.engine": Layer(
+        ours=(
+            "labkernel.engine.build",
+            "labkernel.engine.image",
+            "labkernel.engine.distribution",
+            "labkernel.engine.catalog",
+            "labkernel.engine.network",
+            "labkernel.engine.runtime",
+            "labkernel.engine.linux",
+        )
+    ),
+    "labkernel.engine.build": Layer(ours=("labkernel.engine.image", "labkernel.engine.linux")),
+    "labkernel.engine.image": Layer(
+        ours=("labkernel.engine.distribution", "labkernel.engine.linux"), others=("zstandard",)
+    ),
+    "labkernel.engine.distribution": Layer(),
+    "labkernel.engine.catalog": Layer(others=("debian", "pysequoia", "zstandard", "platformdirs")),
+    "labkernel.engine.network": Layer(ours=("labkernel.engine.linux",), others=("pyroute2",)),
+    "labkernel.engine.runtime": Layer(ours=("labkernel.engine.linux",), others=("pyseccomp",)),
+    # Started as `python -I -S`: nothing installed is within its reach.
+    "labkernel.engine.runtime.launcher": Layer(ours=("labkernel.engine.linux",)),
+    "labkernel.engine.linux": Layer(),
+    "labkernel.engine.database": Layer(ours=("labkernel.engine.errors",)),
+    "labkernel.engine.errors": Layer(),
+}
+
+# At the bottom of the engine, for all of it but what runs without the package.
+_BOTTOM = ("labkernel.engine.errors", "labkernel.engine.database")
+_ALONE = ("labkernel.engine.linux", "labkernel.engine.runtime.launcher", *_BOTTOM)
+
+
+def layer_of(module: str) -> str:
+    """The longest name in LAYERS that is `module` or a package around it."""
+    name = module
+    while name not in LAYERS:
+        name = name.rpartition(".")[0]
+    return name
+
+
+def is_allowed(found: Import) -> bool:
+    """Whether the layer of the importing module may import the target."""
+    own = layer_of(found.module)
+    layer = LAYERS[own]
+    top = found.target.partition(".")[0]
+    if top != "labkernel":
+        return top in sys.stdlib_module_names or top in layer.others
+    target = layer_of(found.target)
+    if target == own or target in layer.ours:
+        return True
+    if own in _ALONE:
+        return False
+    if own.startswith("labkernel.engine") and target in _BOTTOM:
+        return True
+    # The package itself holds the version and nothing else at import time.
+    return found.target == "labkernel"
+
+
+def violations(root: Path | None = None) -> list[str]:
+    tree = modules(root) if root else modules()
+    return [f"{i.path}:{i.line}: {i.module} imports {i.target}" for i in imports(tree) if not is_allowed(i)]
+
+
+def test_every_import_is_allowed() -> None:
+    assert violations() == []
+
+
+def test_every_package_has_a_row_of_its_own() -> None:
+    """Else the row of the package around it would speak for it."""
+    parts = {
+        name
+        for name, path in modules().items()
+        if name.rpartition(".")[0] == "labkernel"
+        or (name.rpartition(".")[0] == "labkernel.engine" and path.name == "__init__.py")
+    }
+    assert parts - set(LAYERS) == set()
+
+
+@pytest.mark.parametrize(
+    ("module", "statement"),
+    [
+        ("labkernel.notebook.magics", "import labkernel.engine.image.store"),
+        ("labkernel.notebook.magics", "from labkernel.engine import daemon"),
+        ("labkernel.cli.main", "def f():\n    from labkernel import engine"),
+        ("labkernel.commands.run", "from ..engine.errors import NotFound"),
+        ("labkernel.engine.image.layers", "from labkernel.engine.build import parser"),
+        ("labkernel.engine.image.layers", "from .. import containers"),
+        (
+            "labkernel.engine.network.networks",
+            "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import labkernel.engine.api",
+        ),
+        (
+            "labkernel.engine.network.networks",
+            "import importlib\nimportlib.import_module('labkernel.commands')",
+        ),
+        ("labkernel.engine.linux.mount", "from labkernel.engine.errors import System"),
+        ("labkernel.engine.runtime.launcher", "import pyseccomp"),
+        ("labkernel.engine.runtime.launcher", "from labkernel.engine.runtime import spec"),
+        ("labkernel.engine.containers", "import docker"),
+        ("labkernel.engine.errors", "from labkernel.engine import database"),
+    ],
+)
+def test_a_forbidden_import_is_found(tmp_path: Path, module: str, statement: str) -> None:
+    """The check itself: one forbidden statement in an otherwise empty copy of the tree is reported."""
+    for name, path in modules().items():
+        copy = tmp_path / Path(*name.split("."))
+        copy = copy / "__init__.py" if path.name == "__init__.py" else copy.with_suffix(".py")
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.touch()
+    for name in ("containers", "daemon", "build.parser", "runtime.spec"):
+        (tmp_path / "labkernel/engine" / Path(*name.split("."))).with_suffix(".py").touch()
+    (tmp_path / Path(*module.split("."))).with_suffix(".py").write_text(statement + "\n")
+    assert len(violations(tmp_path)) == 1
