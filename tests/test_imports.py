@@ -1,6 +1,6 @@
 """Which layer may import which: the picture in the design, stated and checked.
 
-Imports point downwards. The seam is the Docker Engine API: nothing above it imports the engine, but for the one
+Imports point downwards. The seam is the Docker Engine API: above it nothing imports the engine, but for the one
 module that starts the engine's process.
 """
 

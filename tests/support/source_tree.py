@@ -30,7 +30,7 @@ def modules(root: Path = REPOSITORY, package: str = "labkernel") -> dict[str, Pa
 
 
 def imports(tree: dict[str, Path]) -> Iterator[Import]:
-    """Every import in `tree`, wherever it stands: in functions, under TYPE_CHECKING, import_module("name")."""
+    """Every import in `tree`: in functions, under TYPE_CHECKING and import_module("name") too."""
     for module, path in tree.items():
         is_package = path.name == "__init__.py"
         for node in ast.walk(ast.parse(path.read_text(), str(path))):

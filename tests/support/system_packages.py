@@ -1,6 +1,6 @@
 """Install the Debian packages the tests need and do not find; standard library only, run before pytest.
 
-The tests compare our engine with real peers and use the system's own tools: these are requirements, not extras.
+The tests compare our engine with real peers and use the system's own tools, so none of these is an extra.
 """
 
 from __future__ import annotations
