@@ -1,0 +1,268 @@
+"""Failures as one clear block: what happened, where, why, and what to do next."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from docker import DockerClient
+
+CATALOG_NAMES = ("busybox", "debian", "golang")
+"""Images that labkernel's own engine can make without a registry (`labkernel images make`)."""
+
+
+class CommandError(Exception):
+    """A command failed. `what` is the message in Docker's words, `where` the command line, `why` and `hint`
+    optional.
+
+    `exit_code` is what the docker client would exit with.
+    """
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        where: str | None = None,
+        why: str | None = None,
+        hint: str | None = None,
+        exit_code: int = 1,
+    ) -> None:
+        super().__init__(what)
+        self.what = what
+        self.where = where
+        self.why = why
+        self.hint = hint
+        self.exit_code = exit_code
+
+    @property
+    def text(self) -> str:
+        """The block: the message, then the `where:`, `why:` and `hint:` lines that have something to say."""
+        named = [("where", self.where), ("why", self.why), ("hint", self.hint)]
+        return "\n".join([self.what, *(f"{name + ':':<6} {value}" for name, value in named if value)])
+
+    def __str__(self) -> str:
+        return self.text
+
+    def _render_traceback_(self) -> list[str]:
+        """IPython shows this in place of a traceback."""
+        return [self.text]
+
+
+def nearest(word: str, known: Iterable[str]) -> str | None:
+    """The known word that `word` is most likely a slip of, if any is near."""
+    found = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
+    return found[0] if found else None
+
+
+def explain(error: BaseException, line: str, client: DockerClient | None = None) -> CommandError:
+    """Turn any failure of docker-py or the operating system into a CommandError for the command `line`.
+
+    With `client`, the engine is asked for what the hint needs: local image names, the holder of a name or
+    port.
+    """
+    import requests
+    from docker import errors as docker_errors
+
+    if isinstance(error, CommandError):
+        error.where = error.where or line
+        return error
+    if isinstance(error, docker_errors.APIError):
+        message = str(error.explanation or error)
+        if isinstance(message, bytes):
+            message = message.decode(errors="replace")
+        return CommandError(
+            f"Error response from daemon: {message.strip()}",
+            where=line,
+            hint=_hint(message, client),
+        )
+    if isinstance(error, docker_errors.DockerException | requests.exceptions.RequestException):
+        return unreachable(error, where=line)
+    if isinstance(error, OSError):
+        name = f"{error.filename}: " if error.filename else ""
+        return CommandError(f"{name}{(error.strerror or str(error)).lower()}", where=line)
+    raise error
+
+
+def unreachable(error: BaseException, *, where: str | None = None, host: str | None = None) -> CommandError:
+    """The engine did not answer: no such socket, no right to use it, or it went away."""
+    text = str(error)
+    host = host or _host_of(text)
+    if "Permission denied" in text or "PermissionError" in text:
+        return CommandError(
+            f"permission denied while trying to connect to the docker API at {host}",
+            where=where,
+            why="this user may not open the engine's socket",
+            hint="use an engine of your own (unset DOCKER_HOST; labkernel engine start), "
+            "or ask for membership of the group that owns the socket",
+        )
+    if (
+        "Connection aborted" in text
+        or "FileNotFoundError" in text
+        or "refused" in text
+        or "Name or service" in text
+    ):
+        return CommandError(
+            f"Cannot connect to the Docker daemon at {host}. Is the docker daemon running?",
+            where=where,
+            hint="labkernel engine start   (and check DOCKER_HOST, when it is set)",
+        )
+    if "timed out" in text.lower():
+        return CommandError(
+            f"the engine at {host} did not answer in time",
+            where=where,
+            hint="look at `labkernel engine status`; a first image may still be in the making",
+        )
+    return CommandError(text, where=where)
+
+
+def _host_of(text: str) -> str:
+    import os
+
+    return os.environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock"
+
+
+def _hint(message: str, client: DockerClient | None) -> str | None:
+    """What to do about a message of the engine; the engine's own hint, after a line "hint:", comes first."""
+    for pattern, give in _HINTS:
+        match = re.search(pattern, message, re.IGNORECASE | re.DOTALL)
+        if match:
+            return give(match, client)
+    return None
+
+
+def _no_such_image(match: re.Match[str], client: DockerClient | None) -> str:
+    wanted = match[1].strip("'\"").removesuffix(":latest")
+    known = [*local_names(client), *CATALOG_NAMES]
+    near = nearest(wanted, known)
+    if near:
+        return f"did you mean `{near}`?"
+    return f"local images: {', '.join(sorted(set(known))[:8])}; `docker images` lists them all"
+
+
+def _no_such_container(match: re.Match[str], client: DockerClient | None) -> str:
+    near = nearest(match[1], container_names(client))
+    return f"did you mean `{near}`?" if near else "`docker ps -a` lists the containers, stopped ones too"
+
+
+def _name_in_use(match: re.Match[str], client: DockerClient | None) -> str:
+    name, holder = match[1].lstrip("/"), match[2][:12]
+    state = _state_of(holder, client)
+    return f"container {holder} ({state}) has this name: docker rm -f {name}, or choose another --name"
+
+
+def _port_taken(match: re.Match[str], client: DockerClient | None) -> str:
+    port = match[1]
+    holder = holder_of_port(port, client)
+    by = (
+        f"container {holder} publishes it: docker stop {holder}, or"
+        if holder
+        else "another program holds it:"
+    )
+    return f"port {port} is taken; {by} publish another port, such as -p {int(port) + 1}:..."
+
+
+def _state_of(container: str, client: DockerClient | None) -> str:
+    try:
+        return str(client.api.inspect_container(container)["State"]["Status"]) if client else "unknown state"
+    except Exception:  # a hint must never fail in place of the message it belongs to
+        return "unknown state"
+
+
+def holder_of_port(port: str, client: DockerClient | None) -> str | None:
+    """The name of the container that publishes this port, if one does."""
+    try:
+        for container in client.api.containers() if client else []:
+            if any(str(entry.get("PublicPort")) == port for entry in container.get("Ports") or []):
+                return str(container["Names"][0].lstrip("/"))
+    except Exception:  # a hint must never fail in place of the message it belongs to
+        return None
+    return None
+
+
+def local_names(client: DockerClient | None) -> list[str]:
+    """The names of the local images, `name` for `name:latest`."""
+    try:
+        images = client.api.images() if client else []
+    except Exception:  # a hint must never fail in place of the message it belongs to
+        return []
+    names = [tag for image in images for tag in image.get("RepoTags") or [] if tag != "<none>:<none>"]
+    return [name.removesuffix(":latest") for name in names]
+
+
+def container_names(client: DockerClient | None) -> list[str]:
+    """The names of all containers, running or not."""
+    try:
+        containers = client.api.containers(all=True) if client else []
+    except Exception:  # a hint must never fail in place of the message it belongs to
+        return []
+    return [name.lstrip("/") for container in containers for name in container["Names"] or []]
+
+
+_Give = Callable[[re.Match[str], "DockerClient | None"], str]
+
+
+def _always(hint: str) -> _Give:
+    return lambda match, client: hint
+
+
+_HINTS: Sequence[tuple[str, _Give]] = (
+    (r"hint: (.+)", lambda match, client: match[1].strip()),
+    (r"no such image: (\S+)", _no_such_image),
+    (r"(?:pull access denied for|repository) (\S+?),? ", _no_such_image),
+    (r"no such container: (\S+)", _no_such_container),
+    (r'container name "/?([^"]+)" is already in use by container "?(\w+)', _name_in_use),
+    (r"Bind for \S*:(\d+) failed: port is already allocated", _port_taken),
+    (r"listen tcp\S* \S*:(\d+): bind: address already in use", _port_taken),
+    (r"unknown instruction: (\S+)", lambda match, client: _unknown_instruction(match[1])),
+    (
+        r"(?:COPY|ADD) failed|file not found in build context",
+        _always(
+            "COPY and ADD see only the build context: paths are relative to the directory given to docker "
+            "build, and .dockerignore may leave files out"
+        ),
+    ),
+    (
+        r"executable file not found|no such file or directory: unknown",
+        _always("the image has no such command; look inside with: docker run --rm -it --entrypoint sh IMAGE"),
+    ),
+    (
+        r"container \S+ is not running|is not running",
+        _always("docker ps -a shows its state; docker start runs it"),
+    ),
+    (
+        r"image is being used by|conflict: unable to (?:remove|delete)",
+        _always("docker ps -a shows the containers that use it; docker rm them, or force with -f"),
+    ),
+    (
+        r"no space left on device",
+        _always("docker system df shows what takes space; docker system prune frees it"),
+    ),
+    (
+        r"You cannot remove a running container|container is running: stop",
+        _always("docker stop it first, or docker rm -f"),
+    ),
+)
+INSTRUCTIONS = (
+    *(
+        "ADD",
+        "ARG",
+        "CMD",
+        "COPY",
+        "ENTRYPOINT",
+        "ENV",
+        "EXPOSE",
+        "FROM",
+        "HEALTHCHECK",
+        "LABEL",
+        "MAINTAINER",
+    ),
+    *("ONBUILD", "RUN", "SHELL", "STOPSIGNAL", "USER", "VOLUME", "WORKDIR"),
+)
+
+
+def _unknown_instruction(word: str) -> str:
+    near = nearest(word.upper(), INSTRUCTIONS)
+    return f"did you mean {near}?" if near else f"an instruction is one of {' '.join(INSTRUCTIONS)}"

@@ -1,0 +1,176 @@
+"""What commands return: text as the docker client prints it, HTML for a notebook, data for programs."""
+
+from __future__ import annotations
+
+import html
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from labkernel.commands.template import Template
+
+
+class Result:
+    """The outcome of a command. `text` has no final newline; "" prints nothing."""
+
+    exit_code: int = 0
+
+    @property
+    def text(self) -> str:
+        raise NotImplementedError
+
+    def __str__(self) -> str:
+        return self.text
+
+    def __repr__(self) -> str:
+        return self.text
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{html.escape(self.text)}</pre>" if self.text else ""
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+        shown = self._repr_html_()
+        return {"text/plain": self.text, **({"text/html": shown} if shown else {})}
+
+
+class Text(Result):
+    """Plain text: an id, names, a version report."""
+
+    def __init__(self, text: str = "", *, exit_code: int = 0) -> None:
+        self._text = text
+        self.exit_code = exit_code
+
+    @property
+    def text(self) -> str:
+        return self._text
+
+
+class Document(Result):
+    """JSON from the API, with every object a `docker inspect` found in `data`."""
+
+    def __init__(self, data: Sequence[Mapping[str, Any]], *, exit_code: int = 0) -> None:
+        self.data = list(data)
+        self.exit_code = exit_code
+
+    @property
+    def text(self) -> str:
+        return json.dumps(self.data, indent=4, ensure_ascii=False)
+
+
+@dataclass(repr=False)
+class Listing(Result):
+    """A table. `rows` map a field's name, as in --format, to its text; `data` are the API's own objects, row
+    by row.
+
+    `columns` are the fields shown, `headings` what stands above them. `template` is the user's --format, if
+    any.
+    """
+
+    rows: list[dict[str, str]]
+    data: list[Any]
+    headings: Mapping[str, str]
+    columns: Sequence[str]
+    template: str | None = None
+    quiet: str | None = None
+    exit_code: int = field(default=0)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __iter__(self) -> Iterator[dict[str, str]]:
+        return iter(self.rows)
+
+    def __getitem__(self, index: int) -> dict[str, str]:
+        return self.rows[index]
+
+    @property
+    def text(self) -> str:
+        if self.template in {None, "", "table"}:
+            if self.quiet:
+                return "\n".join(row[self.quiet] for row in self.rows)
+            return align([list(self._titles()), *([row[c] for c in self.columns] for row in self.rows)])
+        assert self.template is not None
+        if self.template == "json":
+            return "\n".join(json.dumps(row, ensure_ascii=False) for row in self.rows)
+        if self.template.startswith("table"):
+            template = Template(_unescape(self.template.removeprefix("table").strip()))
+            lines = [template.render(row) for row in (self.headings, *self.rows)]
+            return align([line.split("\t") for line in lines])
+        template = Template(_unescape(self.template))
+        return "\n".join(template.render(row) for row in self.rows)
+
+    def _titles(self) -> Iterator[str]:
+        return (self.headings[column] for column in self.columns)
+
+    def _repr_html_(self) -> str:
+        if self.quiet or self.template not in {None, "", "table"}:
+            return super()._repr_html_()
+        head = "".join(f"<th>{html.escape(title)}</th>" for title in self._titles())
+        body = "".join(
+            "<tr>" + "".join(f"<td>{html.escape(row[column])}</td>" for column in self.columns) + "</tr>"
+            for row in self.rows
+        )
+        return f'<table class="labkernel"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
+
+
+def _unescape(template: str) -> str:
+    """The client lets \\t and \\n be typed in --format."""
+    return template.replace("\\t", "\t").replace("\\n", "\n")
+
+
+def align(rows: Sequence[Sequence[str]]) -> str:
+    """Columns as the client's tab writer sets them: three spaces apart, the last one as long as it is."""
+    widths: dict[int, int] = {}
+    for row in rows:
+        for index, cell in enumerate(row[:-1]):
+            widths[index] = max(widths.get(index, 7), len(cell))
+    return "\n".join(
+        "".join(cell.ljust(widths[index] + 3) for index, cell in enumerate(row[:-1])) + row[-1]
+        for row in rows
+    )
+
+
+@dataclass(repr=False)
+class Finished(Result):
+    """A container's process (or an exec's) that ran in the foreground; its output was written to the console.
+
+    `stdout` and `stderr` hold what it wrote, up to `KEPT` bytes each; with a terminal both are in `stdout`.
+    """
+
+    container: str
+    exit_code: int
+    stdout: bytes = b""
+    stderr: bytes = b""
+    KEPT = 16 * 1024 * 1024
+
+    @property
+    def text(self) -> str:
+        return ""
+
+    def _repr_html_(self) -> str:
+        return "" if self.exit_code == 0 else f"<pre>exit code {self.exit_code}</pre>"
+
+
+@dataclass(repr=False)
+class Built(Result):
+    """A finished build. `steps` are the lines "Step 1/3 : ..." with whether the cache answered."""
+
+    image: str
+    tags: list[str]
+    steps: list[BuildStep]
+    quiet: bool = False
+
+    @property
+    def text(self) -> str:
+        return self.image if self.quiet else ""
+
+
+@dataclass
+class BuildStep:
+    """One instruction of a build: its text, its image id ("" for none), whether it came from the cache."""
+
+    instruction: str
+    image: str = ""
+    cached: bool = False
+    output: str = ""
