@@ -4,6 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from labkernel.engine.errors import InvalidParameter
+from labkernel.engine.linux import capabilities as linux_capabilities
+
+ALL_CAPABILITIES: tuple[str, ...] = linux_capabilities.NAMES
+
 #: What Docker gives a container that asks for nothing.
 DEFAULT_CAPABILITIES: tuple[str, ...] = (
     "CAP_CHOWN",
@@ -26,8 +31,30 @@ DEFAULT_CAPABILITIES: tuple[str, ...] = (
 def container_capabilities(
     cap_add: Sequence[str] = (), cap_drop: Sequence[str] = (), *, privileged: bool = False
 ) -> list[str]:
-    """The set that HostConfig asks for ("ALL" included), in the kernel's order.
+    """The set that HostConfig asks for, in the kernel's order; names with or without CAP_, in any case, or ALL.
 
-    Raises InvalidParameter for a name that no kernel has.
+    Raises InvalidParameter, in Docker's words, for a name that no kernel has. "All" is all there are: the launcher
+    gives those of them that the engine itself has.
     """
-    raise NotImplementedError
+    add, drop = _normalized(cap_add), _normalized(cap_drop)
+    if privileged:
+        return list(ALL_CAPABILITIES)
+    if "ALL" in add:
+        wanted = set(ALL_CAPABILITIES) - drop
+    elif "ALL" in drop:
+        wanted = add
+    else:
+        wanted = (set(DEFAULT_CAPABILITIES) - drop) | add
+    return [name for name in ALL_CAPABILITIES if name in wanted]
+
+
+def _normalized(names: Sequence[str]) -> set[str]:
+    found = set()
+    for name in names:
+        upper = name.upper()
+        if upper != "ALL" and not upper.startswith("CAP_"):
+            upper = "CAP_" + upper
+        if upper not in ("ALL", "CAP_ALL", *ALL_CAPABILITIES):
+            raise InvalidParameter(f'invalid capability: "{name}"')
+        found.add("ALL" if upper == "CAP_ALL" else upper)
+    return found

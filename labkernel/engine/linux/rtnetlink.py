@@ -1,0 +1,221 @@
+"""Interfaces, addresses and routes: the messages of rtnetlink(7).
+
+The functions that make a message return it, so that a caller sends several in one `NetlinkSocket.request`.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+import struct
+from dataclasses import dataclass
+
+from labkernel.engine.linux.netlink import (
+    NLM_F_ACK,
+    NLM_F_CREATE,
+    NLM_F_DUMP,
+    NLM_F_EXCL,
+    NetlinkSocket,
+    attribute,
+    attributes,
+    message,
+    nested,
+    text,
+)
+
+NETLINK_ROUTE = 0
+
+RTM_NEWLINK = 16
+RTM_DELLINK = 17
+RTM_GETLINK = 18
+RTM_NEWADDR = 20
+RTM_GETADDR = 22
+RTM_NEWROUTE = 24
+RTM_GETROUTE = 26
+
+IFF_UP = 0x1
+
+IFLA_ADDRESS = 1
+IFLA_IFNAME = 3
+IFLA_MTU = 4
+IFLA_MASTER = 10
+IFLA_LINKINFO = 18
+IFLA_NET_NS_FD = 28
+IFLA_INFO_KIND = 1
+IFLA_INFO_DATA = 2
+VETH_INFO_PEER = 1
+
+IFA_ADDRESS = 1
+IFA_LOCAL = 2
+IFA_BROADCAST = 4
+
+RTA_DST = 1
+RTA_OIF = 4
+RTA_GATEWAY = 5
+RTA_TABLE = 15
+RT_TABLE_MAIN = 254
+RTPROT_BOOT = 3
+RT_SCOPE_UNIVERSE = 0
+RTN_UNICAST = 1
+
+_IFINFO = struct.Struct("=BxHiII")  # struct ifinfomsg: family, type, index, flags, change mask
+_IFADDR = struct.Struct("=BBBBi")  # struct ifaddrmsg: family, prefix length, flags, scope, index
+_RTMSG = struct.Struct("=BBBBBBBBI")  # struct rtmsg: family, dst/src length, tos, table, protocol, scope, type, flags
+_U32 = struct.Struct("=I")
+
+
+@dataclass(frozen=True)
+class Link:
+    """An interface: `master` is the index of the bridge it belongs to, or 0."""
+
+    index: int
+    name: str
+    master: int
+    mtu: int
+    kind: str
+
+
+@dataclass(frozen=True)
+class Route:
+    """A route of IPv4; `destination` of the default route is 0.0.0.0/0."""
+
+    destination: ipaddress.IPv4Network
+    interface: int
+    gateway: ipaddress.IPv4Address | None
+
+
+def rtnetlink_socket() -> NetlinkSocket:
+    return NetlinkSocket(NETLINK_ROUTE)
+
+
+def mac_bytes(mac: str) -> bytes:
+    """ "02:42:ac:11:00:02" -> its six bytes."""
+    return bytes.fromhex(mac.replace(":", ""))
+
+
+def new_bridge(name: str, mtu: int) -> bytes:
+    """Make a bridge, up."""
+    return _new_link(
+        _IFINFO.pack(0, 0, 0, IFF_UP, IFF_UP),
+        text(IFLA_IFNAME, name),
+        attribute(IFLA_MTU, _U32.pack(mtu)),
+        nested(IFLA_LINKINFO, text(IFLA_INFO_KIND, "bridge")),
+    )
+
+
+def new_veth(name: str, peer: str, peer_netns: int, mtu: int, *, master: int = 0, netns: int = -1) -> bytes:
+    """Make a pair of interfaces, both up: `name` in `netns` (a descriptor; -1: the socket's own) as a port of the
+    bridge whose index is `master`, and `peer` in `peer_netns`.
+
+    Both ends are up from the start, so that the bridge already forwards when the container gets its address.
+    """
+    up = _IFINFO.pack(0, 0, 0, IFF_UP, IFF_UP)
+    size = attribute(IFLA_MTU, _U32.pack(mtu))
+    other = up + text(IFLA_IFNAME, peer) + size + attribute(IFLA_NET_NS_FD, _U32.pack(peer_netns))
+    link = nested(
+        IFLA_LINKINFO,
+        text(IFLA_INFO_KIND, "veth"),
+        nested(IFLA_INFO_DATA, attribute(VETH_INFO_PEER, other)),
+    )
+    options = [text(IFLA_IFNAME, name), size, link]
+    if master:
+        options.append(attribute(IFLA_MASTER, _U32.pack(master)))
+    if netns >= 0:
+        options.append(attribute(IFLA_NET_NS_FD, _U32.pack(netns)))
+    return _new_link(up, *options)
+
+
+def _new_link(header: bytes, *options: bytes) -> bytes:
+    return message(RTM_NEWLINK, NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL, header + b"".join(options))
+
+
+def set_up(name: str) -> bytes:
+    """Bring an interface up."""
+    return message(RTM_NEWLINK, NLM_F_ACK, _IFINFO.pack(0, 0, 0, IFF_UP, IFF_UP) + text(IFLA_IFNAME, name))
+
+
+def set_mac(index: int, mac: str) -> bytes:
+    return message(
+        RTM_NEWLINK, NLM_F_ACK, _IFINFO.pack(0, 0, index, 0, 0) + attribute(IFLA_ADDRESS, mac_bytes(mac))
+    )
+
+
+def delete_link(name: str) -> bytes:
+    return message(RTM_DELLINK, NLM_F_ACK, _IFINFO.pack(0, 0, 0, 0, 0) + text(IFLA_IFNAME, name))
+
+
+def new_address(index: int, address: ipaddress.IPv4Interface) -> bytes:
+    """Give an interface an address and its network's broadcast address."""
+    packed = address.ip.packed
+    return message(
+        RTM_NEWADDR,
+        NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL,
+        _IFADDR.pack(socket.AF_INET, address.network.prefixlen, 0, RT_SCOPE_UNIVERSE, index)
+        + attribute(IFA_LOCAL, packed)
+        + attribute(IFA_ADDRESS, packed)
+        + attribute(IFA_BROADCAST, address.network.broadcast_address.packed),
+    )
+
+
+def new_default_route(gateway: ipaddress.IPv4Address) -> bytes:
+    return message(
+        RTM_NEWROUTE,
+        NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL,
+        _RTMSG.pack(
+            socket.AF_INET, 0, 0, 0, RT_TABLE_MAIN, RTPROT_BOOT, RT_SCOPE_UNIVERSE, RTN_UNICAST, 0
+        )
+        + attribute(RTA_GATEWAY, gateway.packed),
+    )
+
+
+def links(socket_: NetlinkSocket) -> list[Link]:
+    """The interfaces of the socket's namespace."""
+    request = message(RTM_GETLINK, NLM_F_DUMP, _IFINFO.pack(0, 0, 0, 0, 0))
+    found = []
+    for kind, payload in socket_.dump(request, "RTM_GETLINK"):
+        if kind != RTM_NEWLINK:
+            continue
+        index = _IFINFO.unpack_from(payload)[2]
+        options = attributes(payload[_IFINFO.size :])
+        info = attributes(options.get(IFLA_LINKINFO, b""))
+        found.append(
+            Link(
+                index=index,
+                name=_string(options[IFLA_IFNAME]),
+                master=_number(options.get(IFLA_MASTER)),
+                mtu=_number(options.get(IFLA_MTU)),
+                kind=_string(info.get(IFLA_INFO_KIND, b"")),
+            )
+        )
+    return found
+
+
+def routes(socket_: NetlinkSocket) -> list[Route]:
+    """The IPv4 unicast routes of the socket's namespace, all tables."""
+    request = message(RTM_GETROUTE, NLM_F_DUMP, _RTMSG.pack(socket.AF_INET, 0, 0, 0, 0, 0, 0, 0, 0))
+    found = []
+    for kind, payload in socket_.dump(request, "RTM_GETROUTE"):
+        if kind != RTM_NEWROUTE:
+            continue
+        fields = _RTMSG.unpack_from(payload)
+        if fields[7] != RTN_UNICAST:
+            continue
+        options = attributes(payload[_RTMSG.size :])
+        destination = int.from_bytes(options.get(RTA_DST, bytes(4)), "big")
+        gateway = options.get(RTA_GATEWAY)
+        found.append(
+            Route(
+                destination=ipaddress.IPv4Network((destination, fields[1])),
+                interface=_number(options.get(RTA_OIF)),
+                gateway=ipaddress.IPv4Address(gateway) if gateway else None,
+            )
+        )
+    return found
+
+
+def _string(value: bytes) -> str:
+    return value.rstrip(b"\0").decode(errors="replace")
+
+
+def _number(value: bytes | None) -> int:
+    return int(_U32.unpack_from(value)[0]) if value else 0
