@@ -1,0 +1,170 @@
+"""Daemons that speak the Docker Engine API, each in a room of its own: Docker's and ours, behind one face."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+import docker
+
+from tests.support.base_images import busybox_archive
+from tests.support.http import Http
+from tests.support.leaks import Leftovers, settled
+from tests.support.room import Room, wait_until
+
+Kind = Literal["labkernel", "dockerd"]
+
+
+class Daemon:
+    """A running daemon: `url` is what DOCKER_HOST names it by, `root` its state, `pid` its process."""
+
+    def __init__(self, kind: Kind, directory: Path, room: Room) -> None:
+        self.kind = kind
+        self.directory = directory
+        self.room = room
+        self.root = directory / "root"
+        self.socket = directory / "api.sock"
+        self.url = f"unix://{self.socket}"
+        self.log = directory / "log"
+        self.http = Http(self.socket)
+        self._cgroup = f"labkernel-test-{room.pid}"
+        self.start()
+
+    def start(self) -> None:
+        """Start the process (again); return when it answers a ping."""
+        self.pid = self.room.start(self._command(), env=self._environment(), log=self.log)
+        for _ in wait_until(30):
+            code = self.room.poll(self.pid)
+            if code is not None:
+                raise RuntimeError(f"{self.kind} ended with {code}:\n{self.log.read_text()}")
+            try:
+                if self.http.call("GET", "/_ping").status == 200:
+                    return
+            except OSError:
+                continue
+        raise TimeoutError(f"{self.kind} does not answer:\n{self.log.read_text()}")
+
+    def _command(self) -> list[str]:
+        if self.kind == "labkernel":
+            serve = [sys.executable, "-m", "labkernel", "engine", "serve"]
+            return [*serve, "--root", str(self.root), "--host", self.url]
+        return [
+            "dockerd",
+            f"--data-root={self.root}",
+            f"--exec-root={self.directory}/exec",
+            f"--host={self.url}",
+            f"--pidfile={self.directory}/pid",
+            "--storage-driver=overlay2",
+            f"--cgroup-parent=/{self._cgroup}",
+        ]
+
+    def _environment(self) -> dict[str, str]:
+        kept = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("DOCKER_", "LABKERNEL_", "XDG_"))
+        }
+        if self.room.user:
+            kept |= {
+                "HOME": str(self.directory),
+                "USER": self.room.user,
+                "XDG_RUNTIME_DIR": str(self.directory),
+            }
+        return {**kept, "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
+
+    def stop(self) -> None:
+        """End the process as `engine stop` and service managers do."""
+        os.kill(self.pid, signal.SIGTERM)
+        self.room.wait(self.pid, 30)
+
+    def kill(self) -> None:
+        """End the process with no chance to tidy up."""
+        os.kill(self.pid, signal.SIGKILL)
+        self.room.wait(self.pid, 10)
+
+    def client(self, timeout: float = 60) -> docker.DockerClient:
+        return docker.DockerClient(base_url=self.url, timeout=timeout)
+
+    def environment(self) -> dict[str, str]:
+        """The environment of a program that is to use this daemon."""
+        return {**os.environ, "DOCKER_HOST": self.url}
+
+    def run(self, args: Sequence[str], **options: Any) -> subprocess.CompletedProcess[str]:
+        """Run a program that uses this daemon, where the daemon's published ports are on localhost."""
+        return self.room.run(args, **{"env": self.environment(), **options})
+
+    def docker(self, *args: str, **options: Any) -> subprocess.CompletedProcess[str]:
+        """Run the stock client; its streams are captured as text."""
+        return self.run(["docker", *args], **options)
+
+    def curl(self, port: int, path: str = "/") -> str:
+        """The body behind a published TCP port, tried until the server is up; raises TimeoutError."""
+        for _ in wait_until(10, 0.05):
+            got = self.room.run(["curl", "-sS", "--fail", "--noproxy", "*", f"http://localhost:{port}{path}"])
+            if got.returncode == 0:
+                return got.stdout
+        raise TimeoutError(f"port {port} does not answer: {got.stderr}")
+
+    def clear(self) -> None:
+        """Remove every container, volume and network made by a test, and every image but the base image."""
+        with_base = self.client()
+        for container in with_base.api.containers(all=True, quiet=True):
+            with_base.api.remove_container(container["Id"], force=True, v=True)
+        for volume in with_base.volumes.list():
+            volume.remove(force=True)
+        for network in with_base.networks.list():
+            if network.name not in {"bridge", "host", "none"}:
+                network.remove()
+        for image in with_base.api.images(all=False):
+            if "busybox:latest" not in (image["RepoTags"] or []):
+                with_base.api.remove_image(image["Id"], force=True)
+        with_base.close()
+
+
+@contextmanager
+def running(
+    kind: Kind, *, user: str | None = None, base_image: bool = True, size: str = "4g"
+) -> Iterator[Daemon]:
+    """A daemon with the busybox image, its state in memory; at the end nothing of it is left.
+
+    For our own engine that is a test: raises AssertionError naming what is left after it was stopped.
+    """
+    # A short path that every user may enter: socket paths end at 107 bytes, overlay options at a page.
+    directory = Path(tempfile.mkdtemp(prefix=f"{kind[:2]}-"))
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"mode=755,size={size}", "tmpfs", directory], check=True)
+    room = None
+    try:
+        if user:
+            shutil.chown(directory, user, user)
+        room = Room(user)
+        before = Leftovers.of(room)
+        daemon = Daemon(kind, directory, room)
+        if base_image:
+            loaded = daemon.http.call("POST", "/images/load?quiet=1", busybox_archive())
+            assert loaded.status == 200, loaded.body
+        yield daemon
+        daemon.stop()
+        if kind == "labkernel":
+            before.compare(settled(room, before))
+    finally:
+        if room:
+            room.close()
+        subprocess.run(["umount", directory], check=True)
+        directory.rmdir()
+        _remove_cgroups(f"labkernel-test-{room.pid}" if room else "")
+
+
+def _remove_cgroups(parent: str) -> None:
+    """Remove dockerd's cgroups, all of them below `parent`; by then no process is in them."""
+    if parent:
+        for top in [Path("/sys/fs/cgroup"), *Path("/sys/fs/cgroup").iterdir()]:
+            for group in sorted((top / parent).glob("**/"), reverse=True):
+                group.rmdir()
