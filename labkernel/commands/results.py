@@ -142,6 +142,7 @@ class Finished(Result):
     exit_code: int
     stdout: bytes = b""
     stderr: bytes = b""
+    detached: bool = False
     KEPT = 16 * 1024 * 1024
 
     @property

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from labkernel.commands import ps
+from labkernel.commands import logs, ps, pull, run
 from labkernel.commands.command import Command, Group
 
 COMMANDS: dict[str, Command] = {
+    "create": run.CREATE,
+    "logs": logs.LOGS,
     "ps": ps.PS,
+    "pull": pull.PULL,
+    "push": pull.PUSH,
+    "run": run.RUN,
 }
 
 GROUPS: dict[str, Group] = {

@@ -1,0 +1,231 @@
+"""docker run and docker create."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from labkernel.commands.attached import DETACH_KEYS, Capture, join, key_sequence
+from labkernel.commands.command import Command, Invocation
+from labkernel.commands.console import Console
+from labkernel.commands.container_config import container_config
+from labkernel.commands.create_flags import CREATE_FLAGS, RUN_FLAGS
+from labkernel.commands.errors import CommandError, explain
+from labkernel.commands.http import call, hijack
+from labkernel.commands.pull import pull_image, split_reference
+from labkernel.commands.results import Finished, Result, Text
+from labkernel.commands.signals import forward_signals
+
+if TYPE_CHECKING:
+    from docker import DockerClient
+
+
+def create(client: DockerClient, invocation: Invocation, console: Console) -> Result:
+    image, *command = invocation.arguments
+    config = container_config(invocation.options, image, command, detach=False)
+    return Text(_create(client, invocation, config, console))
+
+
+def run(client: DockerClient, invocation: Invocation, console: Console) -> Result:
+    image, *command = invocation.arguments
+    options = dict(invocation.options)
+    detach = options["detach"]
+    if options["tty"] and not detach:
+        _need_terminal(options, console)
+    if detach and options["attach"]:
+        raise CommandError("conflicting options: cannot specify both --attach and --detach", exit_code=125)
+    key_sequence(options["detach-keys"] or DETACH_KEYS)
+    try:
+        config = container_config(options, image, command, detach=detach)
+        container = _create(client, invocation, config, console)
+        if detach:
+            _start(client, container)
+            return Text(container)
+        return _foreground(client, container, config, options, console)
+    except Exception as error:
+        raise _as_run_error(explain(error, invocation.line, client)) from None
+
+
+def _need_terminal(options: dict[str, Any], console: Console) -> None:
+    """-t wants a terminal. Where there never is one (a notebook cell) the container runs without."""
+    if console.terminal is not None:
+        return
+    if console.stdin is not None:
+        if options["interactive"]:
+            raise CommandError(
+                "the input device is not a TTY", hint="leave out -t when input comes from a pipe"
+            )
+        return
+    options["tty"] = False
+    options["interactive"] = False
+    console.write_error(
+        b"note: there is no terminal here, so this runs without -it and without input\n"
+        b"hint: open one beside the notebook, or start it with -d and use `docker exec CONTAINER COMMAND`\n"
+    )
+
+
+def _create(client: DockerClient, invocation: Invocation, config: dict[str, Any], console: Console) -> str:
+    """Create the container, pulling its image as --pull says. Returns the id."""
+    from docker.errors import ImageNotFound, NotFound
+
+    options, image = invocation.options, config["Image"]
+    cidfile = Path(options["cidfile"]) if options["cidfile"] else None
+    if cidfile and cidfile.exists():
+        raise CommandError(
+            f"container ID file found, make sure the other container isn't running or delete {cidfile}",
+            exit_code=125,
+        )
+    if options["pull"] not in {"always", "missing", "never", ""}:
+        raise CommandError(
+            f'invalid pull option: \'{options["pull"]}\': must be one of "always", "missing" or "never"',
+            exit_code=125,
+        )
+
+    def new() -> dict[str, Any]:
+        answer: dict[str, Any] = client.api.create_container_from_config(  # type: ignore[no-untyped-call]
+            config, options["name"], options["platform"]
+        )
+        return answer
+
+    def pull() -> None:
+        pull_image(
+            client, image, _OnStderr(console), quiet=options["quiet"], platform=options["platform"] or ""
+        )
+
+    if options["pull"] == "always":
+        pull()
+    try:
+        created = new()
+    except (ImageNotFound, NotFound) as error:
+        if options["pull"] == "never" or "no such image" not in str(error.explanation).lower():
+            raise
+        if not options["quiet"]:
+            name = image if split_reference(image)[1] else f"{image}:latest"
+            console.write_error(f"Unable to find image '{name}' locally\n".encode())
+        pull()
+        created = new()
+    for warning in created.get("Warnings") or []:
+        console.write_error(f"WARNING: {warning}\n".encode())
+    container = str(created["Id"])
+    if cidfile:
+        cidfile.write_text(container)
+    return container
+
+
+class _OnStderr:
+    """The console with everything on standard error: the pull of a run must not mix with the container's
+    output.
+    """
+
+    def __init__(self, console: Console) -> None:
+        self.stdin = console.stdin
+        self.terminal = console.terminal
+        self.write = console.write_error
+        self.write_error = console.write_error
+        self.progress = console.progress
+        self.progress_done = console.progress_done
+
+
+def _start(client: DockerClient, container: str) -> None:
+    """Start a container made a moment ago; one that cannot start is removed, so that its name is free again."""
+    from docker.errors import APIError
+
+    try:
+        client.api.start(container)
+    except APIError:
+        with contextlib.suppress(APIError):  # --rm: the engine has removed it, or is about to
+            client.api.remove_container(container, v=True, force=True)
+        raise
+
+
+def _foreground(
+    client: DockerClient, container: str, config: dict[str, Any], options: dict[str, Any], console: Console
+) -> Finished:
+    """Attach, start, and stay until the container ends. The wait is registered before the start, so that not
+    even a container that ends at once and removes itself can end unseen."""
+    capture = Capture(console)
+    params = {
+        "stream": 1,
+        "stdin": int(config["AttachStdin"]),
+        "stdout": int(config["AttachStdout"]),
+        "stderr": int(config["AttachStderr"]),
+        **({"detachKeys": options["detach-keys"]} if options["detach-keys"] else {}),
+    }
+    stream = hijack(client, f"/containers/{container}/attach", params=params)
+    condition = "removed" if options["rm"] else "next-exit"
+    waiting = call(
+        client, "POST", f"/containers/{container}/wait", params={"condition": condition}, stream=True
+    )
+    try:
+        with forward_signals(client, container, console, wanted=options["sig-proxy"] and not config["Tty"]):
+            _start(client, container)
+            detached = join(
+                stream,
+                capture,
+                tty=config["Tty"],
+                stdin=console.stdin if config["AttachStdin"] else None,
+                terminal=console.terminal,
+                resized=lambda rows, columns: client.api.resize(container, rows, columns),
+                detach_keys=options["detach-keys"] or DETACH_KEYS,
+            )
+            code = 0 if detached else exit_code(waiting.json())
+    except KeyboardInterrupt:
+        raise CommandError(
+            f"left {container[:12]}, which is still running",
+            hint=f"docker stop {container[:12]}",
+            exit_code=130,
+        ) from None
+    finally:
+        stream.close()
+        waiting.close()
+    return Finished(container, code, bytes(capture.stdout), bytes(capture.stderr), detached)
+
+
+def exit_code(answer: dict[str, Any]) -> int:
+    """The StatusCode of a wait. Raises CommandError when the engine could not find it out."""
+    if (answer.get("Error") or {}).get("Message"):
+        raise CommandError(f"Error waiting for container: {answer['Error']['Message']}", exit_code=125)
+    return int(answer["StatusCode"])
+
+
+def _as_run_error(error: CommandError) -> CommandError:
+    """docker run's own exit codes: 127 for a command that is not there, 126 for one that cannot be run, 125
+    else.
+    """
+    if not error.what.startswith("docker: "):
+        error.what = f"docker: {error.what}"
+    if error.exit_code == 1:
+        error.exit_code = start_failure_code(error.what)
+    return error
+
+
+def start_failure_code(message: str) -> int:
+    """The exit code for a container that could not be started, from the engine's words."""
+    if re.search(r"executable file not found|no such file or directory|cannot find the file", message):
+        return 127
+    if re.search(r"permission denied|is a directory", message, re.IGNORECASE):
+        return 126
+    return 125
+
+
+RUN = Command(
+    "run",
+    "[OPTIONS] IMAGE [COMMAND] [ARG...]",
+    "Make a container from an image and run a command in it",
+    run,
+    RUN_FLAGS,
+    (1, None),
+    interspersed=False,
+)
+
+CREATE = Command(
+    "create",
+    "[OPTIONS] IMAGE [COMMAND] [ARG...]",
+    "Make a container without starting it",
+    create,
+    CREATE_FLAGS,
+    (1, None),
+    interspersed=False,
+)
