@@ -129,7 +129,7 @@ class _OnStderr:
 
 
 def _start(client: DockerClient, container: str) -> None:
-    """Start a container made a moment ago; one that cannot start is removed, so that its name is free again."""
+    """Start a container made a moment ago; one that cannot start is removed: its name is free again."""
     from docker.errors import APIError
 
     try:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from labkernel.commands import logs, ps, pull, run
+from labkernel.commands import build, logs, ps, pull, run
 from labkernel.commands.command import Command, Group
 
 COMMANDS: dict[str, Command] = {
+    "build": build.BUILD,
     "create": run.CREATE,
     "logs": logs.LOGS,
     "ps": ps.PS,
