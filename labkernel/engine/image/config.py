@@ -1,7 +1,7 @@
 """The OCI image configuration: the JSON document whose digest is the image id.
 
-Source: OCI image-spec, config.md; the fields Docker adds (`container_config`, `parent`, `Healthcheck`...) are kept
-as they are. Pure: no I/O. Documents are plain dicts, as read from JSON.
+Source: OCI image-spec, config.md; the fields Docker adds (`container_config`, `parent`, `Healthcheck`...)
+are kept as they are. Pure: no I/O. Documents are plain dicts, as read from JSON.
 """
 
 from __future__ import annotations

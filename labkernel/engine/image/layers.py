@@ -1,20 +1,75 @@
-"""Layers: directories that overlayfs stacks, each known by its chain_id."""
+"""Layers: directories that overlayfs stacks, each known by its chain_id (image-spec, config.md).
+
+A directory becomes a layer by rename, and its tar is hashed but not stored: `pack` writes the same bytes
+again. A layer that came as an archive which `pack` would not reproduce keeps that archive as a blob.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import errno
+import hashlib
+import os
+import sqlite3
+import stat
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
+import zstandard
+
+from labkernel.engine.database import Database
+from labkernel.engine.errors import InvalidParameter, NotFound, System
+from labkernel.engine.image import config, trees, whiteouts
+from labkernel.engine.image.blobs import Blobs, Descriptor
+from labkernel.engine.image.changeset import Limit, extract_tar
+from labkernel.engine.image.compression import decompressed
+from labkernel.engine.image.tarformat import Reader
+from labkernel.engine.image.tarwriter import Writer, write_tar
+from labkernel.engine.image.whiteouts import Overlay
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS layers (
+    chain_id TEXT PRIMARY KEY,
+    diff_id TEXT NOT NULL,
+    parent TEXT REFERENCES layers (chain_id),
+    name TEXT NOT NULL UNIQUE,           -- of its directory below layers/
+    size INTEGER NOT NULL,               -- bytes of file content
+    tar_size INTEGER NOT NULL,           -- bytes of the archive whose digest is diff_id
+    blob TEXT,                           -- digest of the archive as it came, where it is kept
+    blob_size INTEGER,
+    media_type TEXT,
+    lower TEXT                           -- root of the lower store that has it, of which this is a link
+);
+CREATE INDEX IF NOT EXISTS layers_parent ON layers (parent);
+CREATE TABLE IF NOT EXISTS layer_holds (
+    holder TEXT NOT NULL,
+    chain_id TEXT NOT NULL REFERENCES layers (chain_id),
+    PRIMARY KEY (holder, chain_id)
+);
+"""
+
+_TOPS = "SELECT * FROM layers l WHERE NOT EXISTS (SELECT 1 FROM layers c WHERE c.parent = l.chain_id)"
+
+_CHUNK = 1 << 20
+ZSTD_LAYER = "application/vnd.oci.image.layer.v1.tar+zstd"
+PLAIN_LAYER = "application/vnd.oci.image.layer.v1.tar"
+
 
 @dataclass(frozen=True)
 class Layer:
+    """A stored layer. `size`: bytes of file content; `tar_size`: of the plain archive that diff_id is the
+    digest of."""
+
     chain_id: str
     diff_id: str
     parent: str | None
     directory: Path
     size: int
+    tar_size: int
+    blob: Descriptor | None = None
 
 
 class Change(NamedTuple):
@@ -24,24 +79,111 @@ class Change(NamedTuple):
     kind: int
 
 
+class Hashing:
+    """Counts and hashes the bytes that pass to a writer or from a reader."""
+
+    def __init__(self, *, out: Writer | None = None, source: Reader | None = None) -> None:
+        self._hash = hashlib.sha256()
+        self._out = out
+        self._source = source
+        self.size = 0
+
+    def write(self, data: memoryview | bytes, /) -> None:
+        self._hash.update(data)
+        self.size += len(data)
+        if self._out is not None:
+            self._out.write(data)
+
+    def read(self, size: int, /) -> bytes:
+        assert self._source is not None
+        data = self._source.read(size)
+        self._hash.update(data)
+        self.size += len(data)
+        return data
+
+    @property
+    def digest(self) -> str:
+        return "sha256:" + self._hash.hexdigest()
+
+
 class Layers:
+    """The layers of a store. Methods may be called from several threads."""
+
+    def __init__(
+        self,
+        directory: Path,
+        temporary: Callable[[], Path],
+        database: Database,
+        blobs: Blobs,
+        overlay: Overlay,
+        keep_ownership: bool,
+    ) -> None:
+        self.directory = directory
+        self._temporary = temporary
+        self._database = database
+        self._blobs = blobs
+        self._overlay = overlay
+        self._keep_ownership = keep_ownership
+        self._lock = threading.Lock()
+        self._last_name = max((int(name) for name in os.listdir(directory) if name.isdigit()), default=0)
+        # Layers that belong to no image yet: kept until one is made of them, or until the next open.
+        self._fresh: set[str] = set()
+
+    # --- finding
+
     def get(self, chain_id: str) -> Layer:
-        raise NotImplementedError
+        """Raises NotFound."""
+        row = self._database.row("SELECT * FROM layers WHERE chain_id = ?", (chain_id,))
+        if row is None:
+            raise NotFound(f"layer does not exist: {chain_id}")
+        blob = Descriptor(row["media_type"], row["blob"], row["blob_size"]) if row["blob"] else None
+        return Layer(
+            chain_id=row["chain_id"],
+            diff_id=row["diff_id"],
+            parent=row["parent"],
+            directory=self.directory / row["name"],
+            size=row["size"],
+            tar_size=row["tar_size"],
+            blob=blob,
+        )
 
     def has(self, chain_id: str) -> bool:
-        raise NotImplementedError
+        return self._database.row("SELECT 1 FROM layers WHERE chain_id = ?", (chain_id,)) is not None
+
+    def chain(self, chain_id: str | None) -> list[Layer]:
+        """A layer and all below it, top first; [] for None. Raises NotFound."""
+        found: list[Layer] = []
+        while chain_id is not None:
+            found.append(self.get(chain_id))
+            chain_id = found[-1].parent
+        return found
 
     def directories(self, chain_id: str | None) -> list[Path]:
-        """top first, as overlayfs's lowerdir wants; all below one directory, with short names"""
-        raise NotImplementedError
+        """The directories of a layer and all below it, top first, as overlayfs's lowerdir wants them.
+
+        All lie in `directory`, with short names: mount(2) takes one page of options, so mount from there with
+        relative names. A layer of a lower store is a symbolic link. Raises NotFound.
+        """
+        return [layer.directory for layer in self.chain(chain_id)]
+
+    # --- making
 
     def adopt(self, upper: Path, parent: str | None, *, newest: int | None = None) -> Layer:
-        """by rename; newest (Unix seconds, SOURCE_DATE_EPOCH) clamps modification times"""
-        raise NotImplementedError
+        """Make a layer of overlayfs's upper directory (or any directory on the same file system), by rename.
+
+        `newest` (Unix seconds, SOURCE_DATE_EPOCH) is the latest time of change that files keep. If the
+        layer is stored already the directory is removed. Raises NotFound for an unknown parent, System.
+        """
+        self._require(parent)
+        size, measured = self._measure(upper, newest)
+        return self._insert(upper, measured.digest, parent, size, measured.size, None)
 
     def capture(self, upper: Path, parent: str | None, *, newest: int | None = None) -> Layer:
-        """like adopt, by copying: the upper directory stays in use (docker commit)"""
-        raise NotImplementedError
+        """As `adopt`, with a copy of the directory, which stays in use: `docker commit`."""
+        self._require(parent)
+        with self._place() as place:
+            copy_tree(upper, place, overlay=self._overlay, keep_ownership=self._keep_ownership)
+            return self.adopt(place, parent, newest=newest)
 
     def unpack(
         self,
@@ -49,19 +191,299 @@ class Layers:
         parent: str | None,
         *,
         expected_diff_id: str | None = None,
-        limit: Callable[[int, int], None] | None = None,
+        blob: Descriptor | None = None,
+        limit: Limit | None = None,
     ) -> Layer:
-        raise NotImplementedError
+        """Make a layer of an archive, plain or compressed; OCI whiteouts become overlayfs's.
 
-    def pack(self, layer: Layer, out: BinaryIO) -> None:
-        raise NotImplementedError
+        Without `expected_diff_id` the layer's diff_id is that of the archive `pack` makes of it. With it, the
+        archive's own digest must be that (InvalidParameter otherwise), and the archive is kept unless
+        `pack` gives the same: the stored `blob` it was read from, or a copy made by reading `tar` again,
+        which then must be seekable. `limit` as in `extract_tar`. Raises InvalidParameter for a bad archive;
+        nothing is left of it then.
+        """
+        self._require(parent)
+        start = tar.tell() if expected_diff_id is not None and blob is None else 0
+        with self._place() as place:
+            source = Hashing(source=decompressed(tar))
+            extracted = extract_tar(
+                source,
+                place,
+                overlay=self._overlay,
+                lower=self.directories(parent),
+                keep_ownership=self._keep_ownership,
+                limit=limit,
+            )
+            if expected_diff_id is None:
+                return self.adopt(place, parent)
+            if source.digest != expected_diff_id:
+                raise InvalidParameter(
+                    f'invalid diffID for layer: expected "{expected_diff_id}", got "{source.digest}"'
+                )
+            if blob is None:
+                size, measured = self._measure(place, None)
+                if measured.digest != expected_diff_id:
+                    tar.seek(start)
+                    blob = self._keep(decompressed(tar))
+                return self._insert(place, expected_diff_id, parent, size, source.size, blob)
+            return self._insert(place, expected_diff_id, parent, extracted.size, source.size, blob)
+
+    def _measure(self, directory: Path, newest: int | None) -> tuple[int, Hashing]:
+        measured = Hashing()
+        try:
+            return write_tar(
+                directory, "/", measured, name="", overlay=self._overlay, newest=newest
+            ), measured
+        except OSError as error:
+            raise System(f"failed to read {directory.name}: {error.strerror}") from error
+
+    def _keep(self, plain: Reader) -> Descriptor:
+        """Store an archive that `pack` could not make again, compressed."""
+        with self._place() as place:
+            file = place / "blob"
+            with file.open("wb") as out:
+                hashed = Hashing(out=out)
+                compressor = zstandard.ZstdCompressor(level=3)
+                with compressor.stream_writer(hashed, closefd=False) as writer:  # type: ignore[arg-type]
+                    while data := plain.read(_CHUNK):
+                        writer.write(data)
+            self._blobs.adopt(file, hashed.digest)
+            return Descriptor(ZSTD_LAYER, hashed.digest, hashed.size)
+
+    def _insert(
+        self,
+        directory: Path,
+        diff_id: str,
+        parent: str | None,
+        size: int,
+        tar_size: int,
+        blob: Descriptor | None,
+    ) -> Layer:
+        """The directory first, the row last: a crash between the two leaves what the next open removes."""
+        chain_id = config.chain_id(parent, diff_id)
+        media_type, digest, blob_size = blob or (None, None, None)
+        with self._lock:
+            self._fresh.add(chain_id)
+            if not self.has(chain_id):
+                self._last_name += 1
+                name = str(self._last_name)
+                try:
+                    os.rename(directory, self.directory / name)
+                except OSError as error:
+                    if error.errno == errno.EXDEV:
+                        raise System(f"{directory} is not on the file system of the layers") from error
+                    raise
+                self._database.execute(
+                    "INSERT INTO layers VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, NULL)",
+                    (chain_id, diff_id, parent, name, size, tar_size, digest, blob_size, media_type),
+                )
+        trees.remove(directory)
+        return self.get(chain_id)
+
+    def _require(self, chain_id: str | None) -> None:
+        if chain_id is not None and not self.has(chain_id):
+            raise NotFound(f"layer does not exist: {chain_id}")
+
+    @contextmanager
+    def _place(self) -> Iterator[Path]:
+        place = self._temporary()
+        try:
+            yield place
+        finally:
+            trees.remove(place)
+
+    # --- reading
+
+    def pack(self, layer: Layer, out: Writer) -> None:
+        """Write the layer's plain tar, whose digest is its diff_id. Raises System if the layer was tampered
+        with, after what was written by then."""
+        hashed = Hashing(out=out)
+        if layer.blob is not None:
+            with self._blobs.open(layer.blob.digest) as file:
+                plain = decompressed(file)
+                while data := plain.read(_CHUNK):
+                    hashed.write(data)
+        else:
+            write_tar(layer.directory, "/", hashed, name="", overlay=self._overlay)
+        if hashed.digest != layer.diff_id:
+            raise System(f"layer {layer.diff_id} was changed on disk: its files give {hashed.digest}")
 
     def diff(self, upper: Path, parent: str | None) -> list[Change]:
-        raise NotImplementedError
+        """What an upper directory changes over the layers below it, in the order of paths (`docker diff`)."""
+        return diff(upper, self.directories(parent), self._overlay)
+
+    # --- keeping and removing
 
     def hold(self, chain_id: str, holder: str) -> None:
-        """persistent: the layer and its parents stay while a holder (a container id) has them"""
-        raise NotImplementedError
+        """Keep a layer and all below it, over restarts, until the holder (a container's id) releases it."""
+        with self._lock:
+            self._require(chain_id)
+            self._database.execute("INSERT OR IGNORE INTO layer_holds VALUES (?, ?)", (holder, chain_id))
 
     def release(self, holder: str) -> None:
-        raise NotImplementedError
+        """End a holder's claims; layers that nothing needs any more are removed."""
+        with self._lock:
+            self._database.execute("DELETE FROM layer_holds WHERE holder = ?", (holder,))
+        self.collect()
+
+    def want(self, chain_id: str) -> bool:
+        """Whether a layer is stored; if so it stays until an image is made of it, or until the next open."""
+        with self._lock:
+            if not self.has(chain_id):
+                return False
+            self._fresh.add(chain_id)
+            return True
+
+    def settle(self, chain_ids: Iterable[str]) -> None:
+        """The layers belong to an image now, or are not wanted after all."""
+        with self._lock:
+            self._fresh.difference_update(chain_ids)
+
+    def collect(self) -> list[str]:
+        """Remove layers that no image, holder or unfinished image needs. Gives their chain_ids, top first."""
+        removed: list[tuple[str, str]] = []
+        blobs: set[str] = set()
+        with self._lock, self._database.transaction():
+            wanted = set(self._fresh)
+            wanted.update(row[0] for row in self._database.rows("SELECT chain_id FROM images"))
+            wanted.update(row[0] for row in self._database.rows("SELECT chain_id FROM layer_holds"))
+            while rows := [row for row in self._database.rows(_TOPS) if row["chain_id"] not in wanted]:
+                for row in rows:
+                    self._database.execute("DELETE FROM layers WHERE chain_id = ?", (row["chain_id"],))
+                    removed.append((row["chain_id"], row["name"]))
+                    if row["blob"]:
+                        blobs.add(row["blob"])
+            blobs -= {row[0] for row in self._database.rows("SELECT blob FROM layers WHERE blob IS NOT NULL")}
+            for digest in blobs:
+                self._blobs.remove(digest)
+        for _, name in removed:
+            self.remove_directory(name)
+        return [chain_id for chain_id, _ in removed]
+
+    def link(self, row: sqlite3.Row, root: Path) -> None:
+        """Make a layer of a lower store known here, or follow it to where it is now."""
+        known = self._database.row("SELECT name, lower FROM layers WHERE chain_id = ?", (row["chain_id"],))
+        if known is not None and known["lower"] is None:
+            return
+        if known is None:
+            self._last_name += 1
+            name = str(self._last_name)
+            self._database.execute(
+                "INSERT INTO layers VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (row["chain_id"], row["diff_id"], row["parent"], name, *tuple(row)[4:9], str(root)),
+            )
+        else:
+            name = known["name"]
+            self._database.execute(
+                "UPDATE layers SET lower = ? WHERE chain_id = ?", (str(root), row["chain_id"])
+            )
+        links = [(self.directory / name, root / "layers" / row["name"])]
+        if row["blob"] and not self._blobs.has(row["blob"]):
+            links.append((self._blobs.path(row["blob"]), root / "blobs" / "sha256" / row["blob"][7:]))
+        for link, target in links:
+            link.unlink(missing_ok=True)
+            link.symlink_to(target)
+
+    def remove_directory(self, name: str) -> None:
+        """Remove a directory below `layers/`, or the link that stands for one of a lower store."""
+        path = self.directory / name
+        if path.is_symlink():
+            path.unlink()
+        else:
+            trees.remove(path)
+
+
+def copy_tree(source: Path, target: Path, *, overlay: Overlay, keep_ownership: bool) -> None:
+    """Copy a directory's content with whiteouts, links and attributes: packed at one end of a pipe,
+    unpacked at the other. Raises System."""
+    read_end, write_end = os.pipe()
+    failures: list[BaseException] = []
+
+    def pack() -> None:
+        try:
+            with os.fdopen(write_end, "wb") as out:
+                write_tar(source, "/", out, name="", overlay=overlay)
+        except BrokenPipeError:
+            pass  # The other end has failed, and says why.
+        except BaseException as error:
+            failures.append(error)
+
+    packer = threading.Thread(target=pack, name="copy_tree")
+    packer.start()
+    try:
+        with os.fdopen(read_end, "rb") as tar:
+            extract_tar(tar, target, overlay=overlay, keep_ownership=keep_ownership)
+    finally:
+        packer.join()
+        for failure in failures:
+            raise failure
+
+
+def diff(upper: Path, lower: list[Path], overlay: Overlay) -> list[Change]:
+    """The changes that an upper directory makes to the directories below it (top first), in the order of
+    paths."""
+    changes: dict[str, int] = {}
+    root = os.open(upper, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        for node in trees.walk(root):
+            path = "/" + os.fsdecode(node.path)
+            if whiteouts.is_whiteout(node.status):
+                changes[path] = 2
+                continue
+            below = _find(lower, node.path, overlay)
+            if below is None:
+                changes[path] = 1
+            elif not (node.is_directory and _same_directory(node.status, below)):
+                changes[path] = 0
+            if path not in changes:
+                continue
+            # A directory with changes in it counts as changed, as in Docker.
+            parent = path.rpartition("/")[0]
+            while parent and parent not in changes:
+                changes[parent] = 0
+                parent = parent.rpartition("/")[0]
+    finally:
+        os.close(root)
+    return [Change(path, kind) for path, kind in sorted(changes.items())]
+
+
+def _same_directory(one: os.stat_result, other: os.stat_result) -> bool:
+    return one.st_mode == other.st_mode and one.st_mtime_ns == other.st_mtime_ns
+
+
+def _find(lower: list[Path], path: bytes, overlay: Overlay) -> os.stat_result | None:
+    """What overlayfs would show of `path` in a stack of directories, top first."""
+    parts = path.split(b"/")
+    for layer in lower:
+        here = os.fsencode(layer)
+        status = None
+        for part in parts:
+            here += b"/" + part
+            try:
+                status = os.lstat(here)
+            except (FileNotFoundError, NotADirectoryError):
+                status = None
+                break
+            if whiteouts.is_whiteout(status):
+                return None
+        if status is not None:
+            return status
+        if _hides(os.fsencode(layer), parts, overlay):
+            return None
+    return None
+
+
+def _hides(layer: bytes, parts: list[bytes], overlay: Overlay) -> bool:
+    """Whether a directory on the way to the path is opaque, or no directory at all, so that nothing below
+    shows."""
+    here = layer
+    for part in parts[:-1]:
+        here += b"/" + part
+        try:
+            if not stat.S_ISDIR(os.lstat(here).st_mode):
+                return True
+        except FileNotFoundError:
+            return False
+        if overlay.is_opaque(trees.attributes(here)):
+            return True
+    return False

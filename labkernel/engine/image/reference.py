@@ -128,8 +128,8 @@ def parse_reference(text: str) -> Reference:
 
 
 def _split_domain(text: str) -> tuple[str, str]:
-    """Docker's rule: the part before the first slash is a domain if it has a dot, a colon or a capital letter,
-    or is `localhost`."""
+    """Docker's rule: the part before the first slash is a domain if it has a dot, a colon or a capital
+    letter, or is `localhost`."""
     first, slash, rest = text.partition("/")
     if not slash or (not set(first) & {".", ":"} and first != "localhost" and first.lower() == first):
         domain, remainder = DEFAULT_DOMAIN, text
