@@ -15,6 +15,7 @@ from labkernel.engine.linux.netlink import (
     NLM_F_CREATE,
     NLM_F_DUMP,
     NLM_F_EXCL,
+    NLM_F_REPLACE,
     NetlinkSocket,
     attribute,
     attributes,
@@ -29,8 +30,8 @@ RTM_NEWLINK = 16
 RTM_DELLINK = 17
 RTM_GETLINK = 18
 RTM_NEWADDR = 20
-RTM_GETADDR = 22
 RTM_NEWROUTE = 24
+RTM_NEWNEIGH = 28
 RTM_GETROUTE = 26
 
 IFF_UP = 0x1
@@ -58,9 +59,16 @@ RTPROT_BOOT = 3
 RT_SCOPE_UNIVERSE = 0
 RTN_UNICAST = 1
 
+AF_BRIDGE = 7
+NDA_LLADDR = 2
+NTF_MASTER = 0x4
+NUD_REACHABLE = 0x2
+
 _IFINFO = struct.Struct("=BxHiII")  # struct ifinfomsg: family, type, index, flags, change mask
 _IFADDR = struct.Struct("=BBBBi")  # struct ifaddrmsg: family, prefix length, flags, scope, index
-_RTMSG = struct.Struct("=BBBBBBBBI")  # struct rtmsg: family, dst/src length, tos, table, protocol, scope, type, flags
+_RTMSG = struct.Struct(
+    "=BBBBBBBBI"
+)  # struct rtmsg: family, dst/src length, tos, table, protocol, scope, type, flags
 _U32 = struct.Struct("=I")
 
 
@@ -103,26 +111,26 @@ def new_bridge(name: str, mtu: int) -> bytes:
     )
 
 
-def new_veth(name: str, peer: str, peer_netns: int, mtu: int, *, master: int = 0, netns: int = -1) -> bytes:
-    """Make a pair of interfaces, both up: `name` in `netns` (a descriptor; -1: the socket's own) as a port of the
-    bridge whose index is `master`, and `peer` in `peer_netns`.
-
-    Both ends are up from the start, so that the bridge already forwards when the container gets its address.
+def new_veth(name: str, peer: str, peer_netns: int, mtu: int, *, master: int, index: int = 0) -> bytes:
+    """Make a pair of interfaces: `name`, up, a port of the bridge whose index is `master`, and `peer` in the
+    namespace of the descriptor `peer_netns`, to be set up there (the kernel refuses it here). Both get the
+    index `index`; 0 lets the kernel choose.
     """
-    up = _IFINFO.pack(0, 0, 0, IFF_UP, IFF_UP)
+    up = _IFINFO.pack(0, 0, index, IFF_UP, IFF_UP)
+    down = _IFINFO.pack(0, 0, index, 0, 0)
     size = attribute(IFLA_MTU, _U32.pack(mtu))
-    other = up + text(IFLA_IFNAME, peer) + size + attribute(IFLA_NET_NS_FD, _U32.pack(peer_netns))
-    link = nested(
-        IFLA_LINKINFO,
-        text(IFLA_INFO_KIND, "veth"),
-        nested(IFLA_INFO_DATA, attribute(VETH_INFO_PEER, other)),
+    other = down + text(IFLA_IFNAME, peer) + size + attribute(IFLA_NET_NS_FD, _U32.pack(peer_netns))
+    return _new_link(
+        up,
+        text(IFLA_IFNAME, name),
+        size,
+        attribute(IFLA_MASTER, _U32.pack(master)),
+        nested(
+            IFLA_LINKINFO,
+            text(IFLA_INFO_KIND, "veth"),
+            nested(IFLA_INFO_DATA, attribute(VETH_INFO_PEER, other)),
+        ),
     )
-    options = [text(IFLA_IFNAME, name), size, link]
-    if master:
-        options.append(attribute(IFLA_MASTER, _U32.pack(master)))
-    if netns >= 0:
-        options.append(attribute(IFLA_NET_NS_FD, _U32.pack(netns)))
-    return _new_link(up, *options)
 
 
 def _new_link(header: bytes, *options: bytes) -> bytes:
@@ -161,10 +169,16 @@ def new_default_route(gateway: ipaddress.IPv4Address) -> bytes:
     return message(
         RTM_NEWROUTE,
         NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL,
-        _RTMSG.pack(
-            socket.AF_INET, 0, 0, 0, RT_TABLE_MAIN, RTPROT_BOOT, RT_SCOPE_UNIVERSE, RTN_UNICAST, 0
-        )
+        _RTMSG.pack(socket.AF_INET, 0, 0, 0, RT_TABLE_MAIN, RTPROT_BOOT, RT_SCOPE_UNIVERSE, RTN_UNICAST, 0)
         + attribute(RTA_GATEWAY, gateway.packed),
+    )
+
+
+def new_bridge_entry(port: int, mac: str) -> bytes:
+    """Tell a bridge that a MAC is behind the port of this index, from now on (struct ndmsg)."""
+    entry = struct.pack("=BxxxiHBB", AF_BRIDGE, port, NUD_REACHABLE, NTF_MASTER, 0)
+    return message(
+        RTM_NEWNEIGH, NLM_F_ACK | NLM_F_CREATE | NLM_F_REPLACE, entry + attribute(NDA_LLADDR, mac_bytes(mac))
     )
 
 

@@ -2,43 +2,82 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
+import secrets
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from labkernel.engine.database import Database
+from labkernel.engine.errors import Conflict, EngineError, InvalidParameter, NotFound, System
+from labkernel.engine.network.addresses import choose_subnet
+from labkernel.engine.network.bridge import Bridge
+from labkernel.engine.network.descriptions import Endpoint, network_settings
+from labkernel.engine.network.host_ports import BoundPort, HostPorts
+from labkernel.engine.network.namespaces import NamespaceThread
+from labkernel.engine.network.network import BridgeNetwork, HostNetwork, Membership, Network, NoneNetwork
+from labkernel.engine.network.outside import Outside, host_subnets
 from labkernel.engine.network.ports import PortBinding
+from labkernel.engine.network.published import Published
+from labkernel.engine.network.resolv_conf import container_resolv_conf, read_host_resolv_conf
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS networks (
+    name TEXT PRIMARY KEY,
+    id TEXT NOT NULL,
+    created TEXT NOT NULL
+);
+"""
 
 
 @dataclass
-class Endpoint:
-    """One running container's place on a network."""
+class Connection:
+    """What a running container holds, to be given back by `disconnect`."""
 
-    container_id: str
-    name: str
-    network_id: str
-    network_name: str
-    endpoint_id: str
-    netns_path: str | None
-    """What the launcher opens and setns()es into; None: stay in the engine's (mode "host")."""
-    address: str = ""
-    prefix_length: int = 0
-    gateway: str = ""
-    mac: str = ""
-    ports: dict[str, list[dict[str, str]] | None] = field(default_factory=dict)
-    """As NetworkSettings.Ports: {"80/tcp": [{"HostIp": "0.0.0.0", "HostPort": "8080"}], "81/tcp": None}."""
-    resolv_conf: str = ""
-    """Content for the container's /etc/resolv.conf."""
+    endpoint: Endpoint
+    network: Network | None
+    membership: Membership
+    published: Published | None = None
 
 
 class Networks:
     """All networks of one engine."""
 
+    def __init__(self, thread: NamespaceThread, outside: Outside, networks: Sequence[Network]) -> None:
+        self._thread = thread
+        self._outside = outside
+        self._networks = {network.name: network for network in networks}
+        self._connections: dict[str, Connection] = {}
+        self._host_ports = HostPorts()
+
     @classmethod
     async def open(cls, *, state_dir: Path, database: Database, rootless: bool) -> Networks:
-        """Read the networks; remove what a killed engine with the same `state_dir` left behind."""
-        raise NotImplementedError
+        """Read the networks; remove what a killed engine with the same `state_dir` left behind.
+
+        Only one engine may have the `state_dir` open.
+        """
+        # Two engines on one machine must not take each other's names, and interface names have 15 characters
+        # at most.
+        mark = hashlib.blake2s(str(state_dir.resolve()).encode(), digest_size=4).hexdigest()
+        interface = f"lk-{mark}"
+        thread = NamespaceThread(rootless=rootless)
+        try:
+            outside = await thread.run(Outside, thread, f"labkernel-{mark}", state_dir, rootless)
+            await thread.run(outside.remove_interface, interface)
+            subnet = choose_subnet(await thread.run(host_subnets, thread))
+        except OSError as error:
+            thread.close()
+            raise System(f"failed to open the network: {error}") from error
+        bridge = Bridge(thread, outside, interface, subnet)
+        networks = [
+            BridgeNetwork(*_identity(database, "bridge"), bridge=bridge),
+            NoneNetwork(*_identity(database, "none"), thread=thread),
+            HostNetwork(*_identity(database, "host")),
+        ]
+        return cls(thread, outside, networks)
 
     async def connect(
         self,
@@ -52,36 +91,155 @@ class Networks:
     ) -> Endpoint:
         """Give a starting container its network.
 
-        `mode` is HostConfig.NetworkMode: "", "default", "bridge", "none", "host" or "container:ID". `name` is the
-        container's, for error messages. `ports` come from `ports.requested_ports`, `exposed` are "80/tcp" keys.
-        Raises NotFound for an unknown network and System, in Docker's words, when a port is taken.
+        `mode` is HostConfig.NetworkMode: "", "default", "bridge", "none", "host" or "container:ID". `name` is
+        the container's, for error messages. `ports` come from `ports.requested_ports`, `exposed` are "80/tcp"
+        keys. Raises NotFound for an unknown network and System, in Docker's words, when a port is taken.
         """
-        raise NotImplementedError
+        if container_id in self._connections:
+            raise Conflict(f"endpoint with name {name} already exists in network {mode}")
+        if mode.startswith("container:"):
+            connection = self._share(container_id, name, mode.partition(":")[2])
+        else:
+            network = self._find(network_of(mode) or "")
+            connection = await self._join(network, container_id, name, ports, mac_address)
+            connection.endpoint.ports |= {
+                key: None for key in exposed if key not in connection.endpoint.ports
+            }
+            if not connection.membership.address:
+                connection.endpoint.ports.clear()
+            network.endpoints[container_id] = connection.endpoint
+        self._connections[container_id] = connection
+        return connection.endpoint
+
+    async def _join(
+        self, network: Network, container_id: str, name: str, ports: Sequence[PortBinding], mac: str
+    ) -> Connection:
+        endpoint_id = secrets.token_hex(32)
+        with contextlib.ExitStack() as undo:
+            # The cheap step that fails most often comes first.
+            bound = self._bind(ports, name, endpoint_id) if isinstance(network, BridgeNetwork) else []
+            undo.callback(self._host_ports.release, bound)
+            membership = await network.join(mac)
+            undo.callback(membership.leave)
+            published = None
+            if bound and membership.address:
+                published = Published(
+                    bound, membership.address, self._outside.socket, self._host_ports, self._outside.firewall
+                )
+            undo.pop_all()
+        endpoint = Endpoint(
+            container_id=container_id,
+            name=name,
+            network_id=network.identity,
+            network_name=network.name,
+            endpoint_id=endpoint_id,
+            netns_path=membership.netns_path,
+            sandbox_id=secrets.token_hex(32),
+            address=str(membership.address or ""),
+            prefix_length=membership.prefix_length,
+            gateway=membership.gateway,
+            mac=membership.mac,
+            ports=dict(published.ports) if published else {},
+            resolv_conf=self._resolv_conf(network),
+        )
+        return Connection(endpoint, network, membership, published)
+
+    def _bind(self, ports: Sequence[PortBinding], name: str, endpoint_id: str) -> list[BoundPort]:
+        try:
+            return self._host_ports.bind(ports, name)
+        except System as error:
+            raise System(
+                "driver failed programming external connectivity on endpoint"
+                f" {name} ({endpoint_id}): {error.message}",
+                hint=error.hint,
+            ) from None
+
+    def _share(self, container_id: str, name: str, other_id: str) -> Connection:
+        """The network of another running container, which keeps it as long as a process is in it."""
+        other = self._connections.get(other_id)
+        if other is None:
+            raise Conflict(f"cannot join network of a non running container: {other_id}")
+        shared = other.endpoint
+        endpoint = Endpoint(container_id, name, "", "", "", shared.netns_path, resolv_conf=shared.resolv_conf)
+        return Connection(endpoint, None, Membership(shared.netns_path, lambda: None))
+
+    def _resolv_conf(self, network: Network) -> str:
+        if not isinstance(network, BridgeNetwork):
+            return read_host_resolv_conf(through_loopback=True)
+        return container_resolv_conf(read_host_resolv_conf(), nameservers=self._outside.nameservers)
 
     async def disconnect(self, container_id: str) -> None:
         """Take back everything `connect` gave. Silent when the container has nothing (any more)."""
-        raise NotImplementedError
+        connection = self._connections.pop(container_id, None)
+        if connection is None:
+            return
+        if connection.network:
+            connection.network.endpoints.pop(container_id, None)
+        if connection.published:
+            connection.published.close()
+        connection.membership.leave()
 
     def endpoint(self, container_id: str) -> Endpoint | None:
         """The running container's endpoint."""
-        raise NotImplementedError
-
-    def list(self) -> list[dict[str, Any]]:
-        """The body of `GET /networks`."""
-        raise NotImplementedError
+        connection = self._connections.get(container_id)
+        return connection.endpoint if connection else None
 
     def inspect(self, name: str) -> dict[str, Any]:
         """The body of `GET /networks/{name or id or unique prefix}`. Raises NotFound."""
-        raise NotImplementedError
+        return self._find(name).describe()
+
+    def _find(self, name: str) -> Network:
+        if name in self._networks:
+            return self._networks[name]
+        found = [network for network in self._networks.values() if name and network.identity.startswith(name)]
+        if len(found) > 1:
+            raise InvalidParameter(
+                f"network {name} is ambiguous ({len(found)} matches found based on ID prefix)"
+            )
+        if not found:
+            raise NotFound(f"network {name} not found", hint=f"networks here: {', '.join(self._networks)}")
+        return found[0]
 
     def network_settings(self, container_id: str, mode: str) -> dict[str, Any]:
         """`NetworkSettings` of a container's inspect, running or not."""
-        raise NotImplementedError
+        name = network_of(mode)
+        network = self._networks.get(name or "")
+        return network_settings(name, network.identity if network else "", self.endpoint(container_id))
 
     def limits(self) -> list[str]:
         """What does not work here, in plain words, each with what to do about it."""
-        raise NotImplementedError
+        return self._outside.limits()
 
     async def close(self) -> None:
         """Leave the host as `open` found it."""
-        raise NotImplementedError
+        for container_id in list(self._connections):
+            await self.disconnect(container_id)
+        for network in self._networks.values():
+            with contextlib.suppress(EngineError, OSError):
+                await network.close()
+        await self._outside.close()
+        self._thread.close()
+
+    def list(self) -> list[dict[str, Any]]:
+        """The body of `GET /networks`: as `inspect`, without the containers."""
+        return [network.describe() | {"Containers": {}} for network in self._networks.values()]
+
+
+def network_of(mode: str) -> str | None:
+    """The name of the network that a HostConfig.NetworkMode means; None for another container's."""
+    if mode.startswith("container:"):
+        return None
+    return "bridge" if mode in ("", "default") else mode
+
+
+def _identity(database: Database, name: str) -> tuple[str, str, str]:
+    """(name, id, created) of a network that is always there: made up once, then remembered."""
+    database.create_tables(SCHEMA)
+    now = datetime.now(UTC).isoformat().replace("+00:00", "Z")
+    database.execute(
+        "INSERT OR IGNORE INTO networks (name, id, created) VALUES (?, ?, ?)",
+        (name, secrets.token_hex(32), now),
+    )
+    row = database.row("SELECT name, id, created FROM networks WHERE name = ?", (name,))
+    assert row
+    return row["name"], row["id"], row["created"]

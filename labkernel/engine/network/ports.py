@@ -30,7 +30,8 @@ class PortBinding:
 
 
 def requested_ports(host_config: Mapping[str, Any], exposed: Iterable[str] = ()) -> list[PortBinding]:
-    """The bindings that a container's HostConfig asks for; `exposed` are its ports ("80/tcp") for PublishAllPorts.
+    """The bindings that a container's HostConfig asks for; `exposed` are its ports ("80/tcp") for
+    PublishAllPorts.
 
     Raises InvalidParameter in Docker's words for a port that is none.
     """
@@ -54,8 +55,10 @@ def parse_port(key: str) -> tuple[int, str]:
     number, _, protocol = key.partition("/")
     protocol = protocol.lower() or "tcp"
     if protocol not in PROTOCOLS:
-        raise InvalidParameter(f"invalid port specification: {key!r}", hint="protocols offered are tcp and udp")
-    return _number(number, key), protocol
+        raise InvalidParameter(
+            f"invalid port specification: {key!r}", hint="protocols offered are tcp and udp"
+        )
+    return _number(number, number), protocol
 
 
 def parse_host_port(text: str) -> range:

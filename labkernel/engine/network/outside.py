@@ -1,0 +1,114 @@
+"""Where the bridges lead: the host's network namespace, or, for an ordinary user, one that the engine makes.
+
+An ordinary user may change nothing in the host's namespace. So the engine makes one that plays the host's
+part: gateways, routes and address translation are in there, and `user_mode` connects it to the world.
+"""
+
+from __future__ import annotations
+
+import errno
+import ipaddress
+import socket
+from collections.abc import Sequence
+from pathlib import Path
+
+from labkernel.engine.linux import rtnetlink
+from labkernel.engine.linux.nftables import nftables_socket
+from labkernel.engine.network.firewall import Firewall
+from labkernel.engine.network.namespaces import NamespaceThread, set_sysctl
+from labkernel.engine.network.user_mode import UserModeNetwork
+
+DEFAULT_MTU = 1500
+
+
+class Outside:
+    """The namespace of the gateways, with the engine's firewall in it where the kernel allows one."""
+
+    def __init__(self, thread: NamespaceThread, table: str, state_dir: Path, rootless: bool) -> None:
+        """Runs in the namespace thread. `table` is the firewall's name."""
+        self._thread = thread
+        self.namespace = thread.outside
+        self.mtu = _mtu_of_default_route(thread)
+        self.user_mode = UserModeNetwork(self.namespace, self.mtu, state_dir) if rootless else None
+        self.firewall: Firewall | None = None
+        self._firewall_error = ""
+        netlink = nftables_socket()
+        try:
+            self.firewall = Firewall(table, netlink)
+        except OSError as error:
+            # Containers still reach each other, and are reached through the engine's listeners.
+            netlink.close()
+            self._firewall_error = f"{error.filename or 'nftables'}: {error.strerror}"
+
+    @property
+    def nameservers(self) -> Sequence[str]:
+        """The servers that containers are to ask instead of the host's; none: the host's."""
+        return self.user_mode.nameservers if self.user_mode else ()
+
+    async def socket(self, kind: socket.SocketKind) -> socket.socket:
+        """A socket that reaches the containers."""
+        if self.user_mode is None:
+            return socket.socket(socket.AF_INET, kind)
+        return await self._thread.run(socket.socket, socket.AF_INET, kind)
+
+    async def add_gateway(self, interface: str, gateway: ipaddress.IPv4Interface) -> None:
+        """Give the outer end of a bridge's uplink the gateway's address, and let its containers out."""
+        await self._thread.run(self._add_gateway, interface, gateway)
+        if self.firewall:
+            self.firewall.add_bridge(interface, gateway.network)
+        if self.user_mode:
+            await self.user_mode.start()
+
+    def _add_gateway(self, interface: str, gateway: ipaddress.IPv4Interface) -> None:
+        index = socket.if_nametoindex(interface)
+        self.namespace.netlink.request(
+            rtnetlink.new_address(index, gateway), rtnetlink.set_up(interface), call="RTM_NEWADDR"
+        )
+        if self.firewall:
+            # Left on when the engine ends, as dockerd leaves it: nobody can tell who else has come to rely on
+            # it.
+            set_sysctl("net/ipv4/ip_forward", "1")
+
+    def remove_interface(self, name: str) -> None:
+        """Remove a bridge's interface, if it is there, and with it the uplink. Runs in the thread."""
+        try:
+            self.namespace.netlink.request(rtnetlink.delete_link(name), call="RTM_DELLINK")
+        except OSError as error:
+            if error.errno != errno.ENODEV:
+                raise
+
+    def limits(self) -> list[str]:
+        """What does not work here, each with what to do about it."""
+        found = []
+        if self.firewall is None:
+            found.append(
+                f"containers on a bridge reach each other but not the outside world: {self._firewall_error};"
+                " address translation needs nftables with NAT, Linux 5.12 or later"
+            )
+        elif droppers := self.firewall.forwarding_is_dropped_by():
+            found.append(
+                "the host's firewall drops forwarded packets, so containers on a bridge may not reach the"
+                f" outside world (nftables chain {', '.join(droppers)}); as root:"
+                " iptables -I FORWARD -i 'lk-+' -j ACCEPT; iptables -I FORWARD -o 'lk-+' -j ACCEPT"
+            )
+        if self.user_mode:
+            found += self.user_mode.limits()
+        return found
+
+    async def close(self) -> None:
+        if self.user_mode:
+            await self.user_mode.close()
+        if self.firewall:
+            self.firewall.close()
+
+
+def host_subnets(thread: NamespaceThread) -> list[ipaddress.IPv4Network]:
+    """The subnets that the host has routes to. Runs in the namespace thread."""
+    return [route.destination for route in rtnetlink.routes(thread.home.netlink)]
+
+
+def _mtu_of_default_route(thread: NamespaceThread) -> int:
+    """Containers send no larger packets than the host's way out takes (a VPN's), nor than Docker's 1500."""
+    host = thread.home.netlink
+    outward = {route.interface for route in rtnetlink.routes(host) if route.destination.prefixlen == 0}
+    return min([DEFAULT_MTU, *(link.mtu for link in rtnetlink.links(host) if link.index in outward)])
