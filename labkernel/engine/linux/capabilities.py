@@ -69,7 +69,11 @@ class _Header(ctypes.Structure):
 class _Data(ctypes.Structure):
     """struct __user_cap_data_struct; two of them hold 64 bits."""
 
-    _fields_ = (("effective", ctypes.c_uint32), ("permitted", ctypes.c_uint32), ("inheritable", ctypes.c_uint32))
+    _fields_ = (
+        ("effective", ctypes.c_uint32),
+        ("permitted", ctypes.c_uint32),
+        ("inheritable", ctypes.c_uint32),
+    )
 
 
 _capset = function("capset", ctypes.POINTER(_Header), ctypes.POINTER(_Data))

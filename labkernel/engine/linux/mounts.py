@@ -44,9 +44,7 @@ FSCONFIG_SET_FLAG = 0
 FSCONFIG_SET_STRING = 1
 FSCONFIG_CMD_CREATE = 6
 
-_mount = function(
-    "mount", ctypes.c_char_p, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_ulong, ctypes.c_char_p
-)
+_mount = function("mount", ctypes.c_char_p, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_ulong, ctypes.c_char_p)
 _umount2 = function("umount2", ctypes.c_char_p, ctypes.c_int)
 _pivot_root = system_call("pivot_root", ctypes.c_char_p, ctypes.c_char_p)
 _open_tree = system_call("open_tree", ctypes.c_int, ctypes.c_char_p, ctypes.c_uint)
@@ -113,13 +111,18 @@ def move_mount(from_fd: int, from_path: str, to_fd: int, to_path: str, flags: in
 
 
 def mount_setattr(
-    directory: int, path: str, flags: int, *, set: int = 0, clear: int = 0, propagation: int = 0, userns: int = 0
+    directory: int,
+    path: str,
+    flags: int,
+    *,
+    set: int = 0,
+    clear: int = 0,
+    propagation: int = 0,
+    userns: int = 0,
 ) -> None:
     """mount_setattr(2), Linux 5.12: attributes of a mount, with AT_RECURSIVE of all below it too."""
     attributes = _MountAttributes(set, clear, propagation, userns)
-    _mount_setattr(
-        directory, os.fsencode(path), flags, ctypes.byref(attributes), ctypes.sizeof(attributes)
-    )
+    _mount_setattr(directory, os.fsencode(path), flags, ctypes.byref(attributes), ctypes.sizeof(attributes))
 
 
 def fsopen(filesystem: str) -> int:

@@ -1,18 +1,36 @@
 """The engine's side of the launcher: ask for containers, hear when they start and end.
 
-One launcher process serves one engine (see `launcher`). Requests and answers are messages on a socket pair; file
+One launcher process serves one engine (see `launcher.process`). Requests and answers are messages on a socket pair; file
 descriptors travel with them. Everything here belongs to one asyncio loop.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
+import os
+import signal as signals
+import socket
+import subprocess
+import sys
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from labkernel.engine.runtime.spec import Resources
+from labkernel.engine.errors import System
+from labkernel.engine.runtime import seccomp
+from labkernel.engine.runtime.cgroups import Cgroups
+from labkernel.engine.runtime.launcher.process import LARGEST_MESSAGE, single_id
+from labkernel.engine.runtime.spec import SECCOMP_ANNOTATION, Resources, resources_spec
+
+#: The directory that `import labkernel` finds the package in.
+PACKAGE_ROOT = Path(__file__).parents[3]
+LAUNCHER = (
+    "import sys; sys.path.append(sys.argv[1]); "
+    "from labkernel.engine.runtime.launcher.process import main; main(int(sys.argv[2]))"
+)
 
 
 @dataclass(frozen=True)
@@ -27,9 +45,9 @@ class Step:
 class StartFailed(Exception):
     """A process could not be started; nothing of it is left.
 
-    `kind` is "not_found" (no such command: Docker's exit code 127), "not_executable" (126), "bad_cwd" (127), "bad_user" or
-    "other"; `message` is what runc says of it ('exec: "x": executable file not found in $PATH'); `step` is the step
-    that failed and `steps` are those before it.
+    `kind` is "not_found" (no such command: Docker's exit code 127), "not_executable" (126), "bad_cwd", "bad_user", "gone"
+    (exec in a container that has ended) or "other"; `message` is what runc says of it ('exec: "x": executable file not
+    found in $PATH'); `step` is the step that failed and `steps` are those before it.
     """
 
     def __init__(self, kind: str, message: str, step: str, steps: list[Step]) -> None:
@@ -45,21 +63,37 @@ class Started:
     """A running process. `exited` ends with its exit code, 128 + n where signal n ended it.
 
     `pid` is its number in the engine's process namespace. `terminal` is the master side of its terminal, which the
-    caller owns and closes. `oom_killed` is known once `exited` is done.
+    caller owns and closes. `warnings` say what could not be had. `oom_killed` (for a container) is known once `exited`
+    is done.
     """
 
     pid: int
     terminal: int | None
     exited: asyncio.Future[int]
     steps: list[Step] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
     oom_killed: bool = False
 
 
 class Launcher:
-    """The launcher process and what it runs."""
+    """The launcher process and what it runs. Make one with `Launcher.start`."""
 
-    #: Done when the launcher has ended though nobody closed it; its containers have died with it.
-    lost: asyncio.Future[None]
+    def __init__(
+        self, process: subprocess.Popen[bytes], connection: socket.socket, state_dir: Path, cgroups: Cgroups
+    ) -> None:
+        self._process = process
+        self._socket = connection
+        self._loop = asyncio.get_running_loop()
+        self._state_dir = state_dir
+        self._cgroups = cgroups
+        self._starting: dict[str, asyncio.Future[Started]] = {}
+        self._running: dict[str, Started] = {}
+        self._profiles: dict[str, str] = {}
+        self._single_id = single_id()
+        self._outgoing: deque[tuple[bytes, list[int]]] = deque()
+        #: Done when the launcher has ended though nobody closed it; its containers have died with it.
+        self.lost: asyncio.Future[None] = self._loop.create_future()
+        self._loop.add_reader(connection, self._receive)
 
     @classmethod
     async def start(cls, state_dir: Path) -> Launcher:
@@ -67,16 +101,29 @@ class Launcher:
 
         `state_dir` also keeps the compiled seccomp filters.
         """
-        raise NotImplementedError
-
-    def limits(self) -> list[str]:
-        """What containers cannot have on this machine, a plain sentence each; for warnings."""
-        raise NotImplementedError
+        state_dir.mkdir(parents=True, exist_ok=True)
+        cgroups = Cgroups.detect(state_dir)
+        await asyncio.to_thread(cgroups.remove_stale)
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        ours.setblocking(False)
+        with theirs:
+            process = subprocess.Popen(
+                [sys.executable, "-I", "-S", "-c", LAUNCHER, str(PACKAGE_ROOT), str(theirs.fileno())],
+                stdin=subprocess.DEVNULL,
+                pass_fds=[theirs.fileno()],
+                env={},
+                start_new_session=True,  # a terminal's Ctrl-C is for the engine, which then says what shall be
+            )
+        return cls(process, ours, state_dir, cgroups)
 
     @property
     def cgroup_version(self) -> str:
         """ "1" or "2" as /info says it, "" where there are no cgroups to use."""
-        raise NotImplementedError
+        return self._cgroups.version
+
+    def limits(self) -> list[str]:
+        """What containers cannot have on this machine, a plain sentence each; for warnings."""
+        return [*self._cgroups.limits(), *seccomp.limits()]
 
     async def run(
         self,
@@ -91,10 +138,25 @@ class Launcher:
         """Start the container that `bundle`/config.json describes; returns when its command has been executed.
 
         The descriptors are the container's ends of its streams; the caller still owns them and closes its copies.
-        None is /dev/null. With `process.terminal` they are ignored and `Started.terminal` is set; `terminal_size` is (rows, columns).
-        Raises StartFailed.
+        None is /dev/null. With `process.terminal` they are ignored and `Started.terminal` is set; `terminal_size` is
+        (rows, columns). Raises StartFailed.
         """
-        raise NotImplementedError
+        spec = json.loads((bundle / "config.json").read_bytes())
+        profile = spec.get("annotations", {}).get(SECCOMP_ANNOTATION, "unconfined")
+        plan = self._cgroups.plan(container_id, spec["linux"]["resources"])
+        request = {
+            "do": "run",
+            "key": container_id,
+            "bundle": str(bundle.resolve()),
+            "spec": spec,
+            "cgroup": plan,
+            "filters": self._filters(profile, spec["process"]),
+            "size": terminal_size,
+        }
+        self._profiles[container_id] = profile
+        started = await self._start(request, (stdin, stdout, stderr), spec["process"]["terminal"])
+        started.warnings += plan["warnings"]
+        return started
 
     async def exec(
         self,
@@ -109,38 +171,179 @@ class Launcher:
     ) -> Started:
         """Start one more process in a running container; `process` is what `spec.process_spec` makes.
 
-        Raises StartFailed; KeyError when the container is not running.
+        Raises StartFailed, of kind "gone" when the container is not running. `exec_id` must be no container's id.
         """
-        raise NotImplementedError
+        request = {
+            "do": "exec",
+            "key": exec_id,
+            "container": container_id,
+            "process": dict(process),
+            "filters": self._filters(self._profiles.get(container_id, "default"), process),
+            "size": terminal_size,
+        }
+        return await self._start(request, (stdin, stdout, stderr), process["terminal"])
 
-    def kill(self, container_id: str, signal: int) -> None:
-        """Send a signal to the container's first process. One that has ended meanwhile is no error; KeyError if unknown."""
-        raise NotImplementedError
+    def kill(self, key: str, signal: int) -> None:
+        """Send a signal to a container's first process, or to one that exec started, by its id.
 
-    def kill_exec(self, exec_id: str, signal: int) -> None:
-        """Send a signal to a process that exec started."""
-        raise NotImplementedError
+        One that has ended is no error.
+        """
+        if key in self._running:
+            self._send({"do": "kill", "key": key, "signal": signal}, [])
 
     async def pause(self, container_id: str) -> None:
         """Freeze every process of the container. Raises errors.System where there is no freezer."""
-        raise NotImplementedError
+        await asyncio.to_thread(self._cgroups.freeze, container_id)
 
     async def resume(self, container_id: str) -> None:
         """Undo `pause`."""
-        raise NotImplementedError
+        await asyncio.to_thread(self._cgroups.thaw, container_id)
 
     async def update(self, container_id: str, resources: Resources) -> list[str]:
-        """Change the limits of a running container; returns warnings."""
-        raise NotImplementedError
+        """Change the limits of a running container; returns warnings. What `resources` does not limit stays as it is.
+
+        Raises errors.System when the kernel refuses a value.
+        """
+        return await asyncio.to_thread(self._cgroups.update, container_id, resources_spec(resources))
 
     def stats(self, container_id: str) -> dict[str, Any]:
         """What the container has used: Docker's cpu_stats, memory_stats, pids_stats and blkio_stats (no network)."""
-        raise NotImplementedError
+        return self._cgroups.stats(container_id)
 
     def processes(self, container_id: str) -> list[int]:
-        """The container's process ids in the engine's process namespace."""
-        raise NotImplementedError
+        """The container's process ids in the engine's process namespace.
+
+        Without control groups only the first process, and those that exec started, are known.
+        """
+        found = self._cgroups.processes(container_id)
+        if not found and container_id in self._running:
+            return [self._running[container_id].pid]
+        return found
 
     async def close(self) -> None:
         """Kill what still runs, remove its cgroups, end the launcher."""
-        raise NotImplementedError
+        self._loop.remove_reader(self._socket)
+        self._loop.remove_writer(self._socket)
+        self._socket.close()
+        await asyncio.to_thread(self._process.wait)
+        await asyncio.to_thread(self._cgroups.close)
+        self._end_all()
+
+    # Requests
+
+    def _filters(self, profile: str, process: Mapping[str, Any]) -> list[str]:
+        """The files of the system call filters for a process, in the order they are put on."""
+        directory = self._state_dir / "seccomp"
+        found = []
+        if profile == "default":
+            found.append(seccomp.default_filter(directory, process["capabilities"]["bounding"]))
+        if self._single_id:
+            found.append(seccomp.ownership_filter(directory))
+        return [str(path) for path in found if path is not None]
+
+    async def _start(
+        self, request: dict[str, Any], streams: tuple[int | None, ...], terminal: bool
+    ) -> Started:
+        if terminal:
+            streams = (None, None, None)
+        request["streams"] = [fd is not None for fd in streams]
+        future: asyncio.Future[Started] = self._loop.create_future()
+        self._starting[request["key"]] = future
+        # The descriptors are copied now: the caller may close its own while the message waits to be sent.
+        self._send(request, [os.dup(fd) for fd in streams if fd is not None])
+        return await future
+
+    def _send(self, request: dict[str, Any], fds: list[int]) -> None:
+        """Send, or keep until the launcher takes it; the descriptors are closed once they are sent."""
+        data = json.dumps(request).encode()
+        if len(data) > LARGEST_MESSAGE:
+            memory = os.memfd_create("request", os.MFD_CLOEXEC)
+            with os.fdopen(os.dup(memory), "wb") as file:
+                file.write(data)
+            os.lseek(memory, 0, os.SEEK_SET)
+            data, fds = b'{"do": "read"}', [memory, *fds]
+        self._outgoing.append((data, fds))
+        if len(self._outgoing) == 1:
+            self._flush()
+
+    def _flush(self) -> None:
+        while self._outgoing:
+            data, fds = self._outgoing[0]
+            try:
+                socket.send_fds(self._socket, [data], fds)
+            except BlockingIOError:
+                self._loop.add_writer(self._socket, self._flush)
+                return
+            except OSError:  # the launcher is gone, which reading will find out
+                pass
+            self._outgoing.popleft()
+            for fd in fds:
+                os.close(fd)
+        self._loop.remove_writer(self._socket)
+
+    # Events
+
+    def _receive(self) -> None:
+        while True:
+            try:
+                data, fds, _, _ = socket.recv_fds(self._socket, LARGEST_MESSAGE * 2, 1)
+            except BlockingIOError:
+                return
+            except ConnectionError:
+                data, fds = b"", []
+            if not data:
+                self._lose()
+                return
+            event = json.loads(data)
+            if event["event"] == "exited":
+                self._exited(event)
+            else:
+                self._born(event, fds)
+
+    def _born(self, event: dict[str, Any], fds: list[int]) -> None:
+        future = self._starting.pop(event["key"], None)
+        steps = [Step(*step) for step in event["steps"]]
+        if event["event"] == "failed":
+            self._profiles.pop(event["key"], None)
+            if future is not None and not future.done():
+                future.set_exception(StartFailed(event["kind"], event["message"], event["step"], steps))
+            return
+        started = Started(
+            event["pid"], fds[0] if fds else None, self._loop.create_future(), steps, event["warnings"]
+        )
+        self._running[event["key"]] = started
+        if future is not None and not future.done():
+            future.set_result(started)
+        else:  # whoever asked has given up: nobody would ever end it
+            for fd in fds:
+                os.close(fd)
+            self.kill(event["key"], signals.SIGKILL)
+
+    def _exited(self, event: dict[str, Any]) -> None:
+        self._profiles.pop(event["key"], None)
+        started = self._running.pop(event["key"], None)
+        if started is not None and not started.exited.done():
+            started.oom_killed = event["oom"]
+            started.exited.set_result(event["code"])
+
+    def _lose(self) -> None:
+        """The launcher ended by itself, and the kernel has killed what it ran (PR_SET_PDEATHSIG)."""
+        self._loop.remove_reader(self._socket)
+        self._loop.remove_writer(self._socket)
+        self._socket.close()
+        self._end_all()
+        if not self.lost.done():
+            self.lost.set_result(None)
+
+    def _end_all(self) -> None:
+        for started in self._running.values():
+            if not started.exited.done():
+                started.exited.set_result(128 + signals.SIGKILL)
+        self._running.clear()
+        for future in self._starting.values():
+            if not future.done():
+                future.set_exception(System("the launcher has ended"))
+        self._starting.clear()
+        while self._outgoing:
+            for fd in self._outgoing.popleft()[1]:
+                os.close(fd)

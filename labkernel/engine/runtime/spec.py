@@ -391,7 +391,9 @@ def _device_rules(options: SpecOptions) -> list[dict[str, Any]]:
         if match is None:
             raise InvalidParameter(f"invalid device cgroup rule format: '{line}'")
         kind, major, minor, access = match.groups()
-        allowed.append((kind, None if major == "*" else int(major), None if minor == "*" else int(minor), access))
+        allowed.append(
+            (kind, None if major == "*" else int(major), None if minor == "*" else int(minor), access)
+        )
     for kind, found_major, found_minor, access in allowed:
         rule: dict[str, Any] = {"allow": True, "type": kind, "access": access}
         if found_major is not None:

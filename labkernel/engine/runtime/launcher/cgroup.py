@@ -1,0 +1,106 @@
+"""What the launcher does to cgroups: it carries out the plan that `runtime.cgroups` made. Nothing is decided here.
+
+A plan is {"create": directories, outermost first; "write": [file, value, warning when it fails or ""]; "join": files that
+take a process id (v1); "into": the directory to be born in (v2); "device_program": hexadecimal BPF (v2);
+"thaw": [file, value] pairs; "oom": files that count kills; "remove": directories, those made later included}.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+from typing import Any
+
+from labkernel.engine.linux import bpf
+from labkernel.engine.runtime.launcher.story import Refused
+
+
+def create(plan: dict[str, Any]) -> list[str]:
+    """Make the container's cgroups and set their limits. Returns warnings; raises Refused for a limit that cannot be."""
+    warnings = []
+    for directory in plan["create"]:
+        try:
+            os.mkdir(directory, 0o755)
+        except FileExistsError:
+            pass
+    for path, value, warning in plan["write"]:
+        try:
+            write(path, value)
+        except OSError as error:
+            if not warning:
+                raise Refused(
+                    "other", f"failed to write {value.strip()!r} to {path}: {error.strerror}"
+                ) from None
+            warnings.append(warning)
+    if plan["device_program"]:
+        bpf.attach_device_program(plan["into"], bytes.fromhex(plan["device_program"]))
+    return warnings
+
+
+def write(path: str, value: str) -> None:
+    """One write(2) of the whole value, as cgroup files want it."""
+    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.write(fd, value.encode())
+    finally:
+        os.close(fd)
+
+
+def join(plan: dict[str, Any]) -> None:
+    """Move the calling process into the cgroups (v1; with v2 it is born there)."""
+    for path in plan["join"]:
+        write(path, "0")
+
+
+def out_of_memory_kills(plan: dict[str, Any]) -> int:
+    """How many of the container's processes the kernel killed because its memory was used up."""
+    for path in plan["oom"]:
+        try:
+            with open(path) as file:
+                for line in file:
+                    if line.startswith("oom_kill "):
+                        return int(line.split()[1])
+        except OSError:
+            continue
+    return 0
+
+
+def members(plan: dict[str, Any]) -> list[int]:
+    """The processes in the cgroups."""
+    for path in plan["join"] or ([plan["into"] + "/cgroup.procs"] if plan["into"] else []):
+        try:
+            with open(path) as file:
+                return [int(line) for line in file if line.strip() != "0"]
+        except OSError:
+            continue
+    return []
+
+
+def kill_members(plan: dict[str, Any]) -> None:
+    """SIGKILL for every process in the cgroups, frozen ones included."""
+    for path, value in plan["thaw"]:
+        try:
+            write(path, value)
+        except OSError:
+            continue
+    for pid in members(plan):
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            continue
+
+
+def remove(plan: dict[str, Any]) -> bool:
+    """Remove the cgroups; False while a process is still leaving one of them."""
+    gone = True
+    for directory in plan["remove"]:
+        try:
+            os.rmdir(directory)
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            if error.errno != errno.EBUSY:
+                raise
+            gone = False
+    return gone

@@ -1,0 +1,376 @@
+"""The launcher's own life: wait for requests of the engine and for the ends of processes, and answer with events.
+
+Requests and events are JSON, one message each, over the socket that the engine holds the other end of; descriptors travel
+with them. When the engine goes away, whatever runs here is killed and its cgroups are removed.
+
+Requests: {"do": "run" | "exec" | "kill" | "forget", "key": ...}. Events: {"event": "started" | "failed" | "exited", "key": ...}.
+"""
+
+from __future__ import annotations
+
+import array  # noqa: F401  socket.send_fds imports it, and a newborn process must import nothing
+import errno
+import gc
+import json
+import os
+import select
+import signal
+import socket
+import time
+from typing import Any
+
+from labkernel.engine.linux import namespaces, processes
+from labkernel.engine.runtime.launcher import birth, cgroup
+from labkernel.engine.runtime.launcher.story import Refused, Story
+
+#: A message longer than this arrives as a file in memory.
+LARGEST_MESSAGE = 64 * 1024
+#: How long the processes of a killed container may take to leave its cgroups.
+REMOVAL_SECONDS = 10.0
+
+
+class Child:
+    """A process that was born here and has not been waited for."""
+
+    __slots__ = ("channel", "container", "failure", "key", "pid", "steps", "terminal", "warnings")
+
+    def __init__(
+        self, key: str, pid: int, container: Container, channel: socket.socket, story: Story
+    ) -> None:
+        self.key = key
+        self.pid = pid
+        self.container = container
+        self.channel: socket.socket | None = channel
+        self.steps: list[Any] | None = None
+        self.warnings: list[str] = story.warnings
+        self.failure: dict[str, Any] | None = None
+        self.terminal: int | None = None
+
+
+class Container:
+    """What has to be known of a container until it is gone."""
+
+    __slots__ = ("cgroup", "own_pids", "pid")
+
+    def __init__(self, plan: dict[str, Any], own_pids: bool) -> None:
+        self.cgroup = plan
+        self.own_pids = own_pids
+        self.pid = 0
+
+
+class LauncherProcess:
+    """The loop and its tables."""
+
+    def __init__(self, engine: socket.socket) -> None:
+        self.engine = engine
+        self.children: dict[int, Child] = {}
+        self.by_key: dict[str, Child] = {}
+        self.by_channel: dict[int, Child] = {}
+        self.removals: list[dict[str, Any]] = []
+        self.filters: dict[str, bytes] = {}
+        self.pid_namespace = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
+        self.null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+        self.single_id = single_id()
+        self.poll = select.epoll()
+        self.poll.register(engine, select.EPOLLIN)
+        wakeup, signalled = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self.wakeup = wakeup
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.set_wakeup_fd(signalled, warn_on_full_buffer=False)
+        self.poll.register(wakeup, select.EPOLLIN)
+
+    def serve(self) -> None:
+        """Until the engine is gone."""
+        while True:
+            for fd, _ in self.poll.poll(0.05 if self.removals else None):
+                if fd == self.engine.fileno():
+                    if not self.handle_request():
+                        return
+                elif fd == self.wakeup:
+                    os.read(self.wakeup, 4096)
+                    self.reap()
+                elif fd in self.by_channel:
+                    self.listen(self.by_channel[fd])
+            self.removals = [plan for plan in self.removals if not cgroup.remove(plan)]
+
+    # Requests
+
+    def handle_request(self) -> bool:
+        """Read one message and do what it says; False when the engine has gone."""
+        try:
+            data, fds, _, _ = socket.recv_fds(self.engine, LARGEST_MESSAGE, 5)
+        except ConnectionError:
+            return False
+        if not data:
+            return False
+        request = json.loads(data)
+        if request["do"] == "read":
+            with os.fdopen(fds.pop(0), "rb") as file:
+                request = json.load(file)
+        try:
+            if request["do"] == "run":
+                self.run(request, fds)
+            elif request["do"] == "exec":
+                self.exec(request, fds)
+            elif request["do"] == "kill":
+                self.kill(request["key"], request["signal"])
+        finally:
+            for fd in fds:
+                os.close(fd)
+        return True
+
+    def run(self, request: dict[str, Any], fds: list[int]) -> None:
+        """Start a container: its cgroups, then its first process, which does the rest by itself."""
+        spec, plan, story = request["spec"], request["cgroup"], Story()
+        wanted = {entry["type"]: entry.get("path", "") for entry in spec["linux"]["namespaces"]}
+        new = 0
+        for kind, path in wanted.items():
+            if not path:
+                new |= namespaces.FLAGS[kind]
+        # On v1 a cgroup namespace is rooted where its creator is, so it must be made after joining: not by the clone.
+        if not plan["into"]:
+            new &= ~namespaces.CLONE_NEWCGROUP
+        container = Container(plan, "pid" in wanted)
+        request["process"] = spec["process"]
+        into = None
+        try:
+            story.begin("limits", " ".join(plan["create"]))
+            story.warnings += cgroup.create(plan)
+            if plan["into"]:
+                into = os.open(plan["into"], os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            if wanted.get("pid"):
+                other = os.open(wanted["pid"], os.O_RDONLY | os.O_CLOEXEC)
+                namespaces.setns(other, namespaces.CLONE_NEWPID)
+                os.close(other)
+            story.begin(
+                "clone", "new namespaces: " + " ".join(kind for kind, path in wanted.items() if not path)
+            )
+            child = self.fork(request, fds, container, story, new, into)
+        except (OSError, Refused) as error:
+            self.removals.append(plan)
+            self.send(
+                {**_failure(error, story), "event": "failed", "key": request["key"], "steps": story.steps}
+            )
+            return
+        finally:
+            if into is not None:
+                os.close(into)
+            if wanted.get("pid"):
+                namespaces.setns(self.pid_namespace, namespaces.CLONE_NEWPID)
+        container.pid = child.pid
+
+    def exec(self, request: dict[str, Any], fds: list[int]) -> None:
+        """Start one more process in a container that runs."""
+        story = Story()
+        first = self.by_key.get(request["container"])
+        if first is None:
+            failure = {"kind": "gone", "message": "container is not running", "step": "", "steps": []}
+            self.send({**failure, "event": "failed", "key": request["key"]})
+            return
+        pidfd = os.pidfd_open(first.pid)
+        into = None
+        request["cgroup"] = first.container.cgroup
+        try:
+            story.begin("clone", "into the container's process namespace")
+            namespaces.setns(pidfd, namespaces.CLONE_NEWPID)
+            if first.container.cgroup["into"]:
+                into = os.open(first.container.cgroup["into"], os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            request["pidfd"] = pidfd
+            self.fork(request, fds, first.container, story, 0, into)
+        except (OSError, Refused) as error:
+            self.send(
+                {**_failure(error, story), "event": "failed", "key": request["key"], "steps": story.steps}
+            )
+        finally:
+            namespaces.setns(self.pid_namespace, namespaces.CLONE_NEWPID)
+            os.close(pidfd)
+            if into is not None:
+                os.close(into)
+
+    def fork(
+        self,
+        request: dict[str, Any],
+        fds: list[int],
+        container: Container,
+        story: Story,
+        flags: int,
+        into: int | None,
+    ) -> Child:
+        """Clone the new process and remember it; never returns in the new process."""
+        request["filters"] = [self.filter(path) for path in request["filters"]]
+        request["single_id"] = self.single_id
+        given = iter(fds)
+        streams = [next(given) if there else self.null for there in request["streams"]]
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        pid = processes.fork_into(flags, into)
+        if pid == 0:
+            self.be_born(request, birth.Birth(request, streams, theirs, story))
+        theirs.close()
+        ours.setblocking(False)
+        child = Child(request["key"], pid, container, ours, story)
+        self.children[pid] = child
+        self.by_key[child.key] = child
+        self.by_channel[ours.fileno()] = child
+        self.poll.register(ours, select.EPOLLIN)
+        return child
+
+    def be_born(self, request: dict[str, Any], new: birth.Birth) -> None:
+        """In the new process: become the container, or say why not."""
+        try:
+            if "pidfd" in request:
+                birth.joining(new, request["pidfd"])
+            birth.container(new, request["spec"], request["bundle"])
+        except BaseException as error:
+            try:
+                failure = _failure(error, new.story)
+                new.channel.send(json.dumps({"failure": failure, "steps": new.story.steps}).encode())
+            finally:
+                os._exit(1)
+
+    def filter(self, path: str) -> bytes:
+        """A compiled seccomp filter; each is read once."""
+        if path not in self.filters:
+            with open(path, "rb") as file:
+                self.filters[path] = file.read()
+        return self.filters[path]
+
+    def kill(self, key: str, number: int) -> None:
+        """Signal a process that has not been waited for: its number cannot be another's yet."""
+        child = self.by_key.get(key)
+        if child is not None:
+            os.kill(child.pid, number)
+
+    # Events
+
+    def listen(self, child: Child) -> None:
+        """Hear what a newborn process says; its silence at the end means that the command was executed."""
+        assert child.channel is not None
+        while True:
+            try:
+                data, fds, _, _ = socket.recv_fds(child.channel, LARGEST_MESSAGE, 1)
+            except BlockingIOError:
+                return
+            except ConnectionError:
+                data, fds = b"", []
+            if not data:
+                break
+            message = json.loads(data)
+            child.steps = message["steps"]
+            child.failure = message.get("failure")
+            child.warnings = message.get("warnings", child.warnings)
+            if fds:
+                child.terminal = fds[0]
+        self.poll.unregister(child.channel)
+        del self.by_channel[child.channel.fileno()]
+        child.channel.close()
+        child.channel = None
+        self.announce(child)
+
+    def announce(self, child: Child) -> None:
+        """Tell the engine how the birth went."""
+        failure = child.failure
+        if failure is None and child.steps is None:
+            failure = {
+                "kind": "other",
+                "message": "the process ended before its command was executed",
+                "step": "",
+            }
+        if failure is not None:
+            child.failure = failure
+            self.send({**failure, "event": "failed", "key": child.key, "steps": child.steps or []})
+        else:
+            event = {
+                "event": "started",
+                "key": child.key,
+                "pid": child.pid,
+                "steps": child.steps,
+                "warnings": child.warnings,
+            }
+            self.send(event, [] if child.terminal is None else [child.terminal])
+        if child.terminal is not None:
+            os.close(child.terminal)
+            child.terminal = None
+        child.steps = None
+        child.warnings = []
+
+    def reap(self) -> None:
+        """Wait for every process that has ended, and tell the engine."""
+        while True:
+            try:
+                ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG)
+            except ChildProcessError:
+                return
+            if ended is None:
+                return
+            child = self.children.pop(ended.si_pid, None)
+            if child is None:
+                continue
+            if child.channel is not None:
+                self.listen(child)
+            container, first = child.container, child.pid == child.container.pid
+            if self.by_key.get(child.key) is child:
+                del self.by_key[child.key]
+            code = ended.si_status if ended.si_code == os.CLD_EXITED else 128 + ended.si_status
+            if child.failure is None:
+                oom = first and cgroup.out_of_memory_kills(container.cgroup) > 0
+                self.send({"event": "exited", "key": child.key, "code": code, "oom": oom})
+            if first:
+                if (
+                    not container.own_pids
+                ):  # nothing else ends the rest of a container in the host's process namespace
+                    cgroup.kill_members(container.cgroup)
+                self.removals.append(container.cgroup)
+
+    def send(self, event: dict[str, Any], fds: list[int] | None = None) -> None:
+        """One message to the engine. When it is gone, the loop will notice by itself."""
+        try:
+            socket.send_fds(self.engine, [json.dumps(event).encode()], fds or [])
+        except ConnectionError:
+            return
+
+    # The end
+
+    def end(self) -> None:
+        """Kill everything, wait for it, remove its cgroups."""
+        for child in self.children.values():
+            cgroup.kill_members(child.container.cgroup)
+            os.kill(child.pid, signal.SIGKILL)
+        plans = [child.container.cgroup for child in self.children.values()] + self.removals
+        while self.children:
+            ended = os.waitid(os.P_ALL, 0, os.WEXITED)
+            if ended is not None:
+                self.children.pop(ended.si_pid, None)
+        deadline = time.monotonic() + REMOVAL_SECONDS
+        while plans and time.monotonic() < deadline:
+            plans = [plan for plan in plans if not cgroup.remove(plan)]
+            time.sleep(0.002)
+
+
+def single_id() -> bool:
+    """Whether just one user id exists in this user namespace."""
+    with open("/proc/self/uid_map") as file:
+        return sum(int(line.split()[2]) for line in file) == 1
+
+
+def _failure(error: BaseException, story: Story) -> dict[str, Any]:
+    """What the engine is told of a failed birth."""
+    if isinstance(error, Refused):
+        return {"kind": error.kind, "message": error.message, "step": story.name}
+    if isinstance(error, OSError):
+        where = f"{error.filename}: " if error.filename else ""
+        name = errno.errorcode.get(error.errno or 0, "")
+        reason = (error.strerror or str(error)).lower()
+        return {"kind": "other", "message": f"{story.name}: {where}{reason} ({name})", "step": story.name}
+    return {"kind": "other", "message": f"{story.name}: {type(error).__name__}: {error}", "step": story.name}
+
+
+def main(fd: int) -> None:
+    """Serve the engine whose socket is descriptor `fd`."""
+    engine = socket.socket(fileno=fd)
+    os.set_inheritable(fd, False)
+    os.chdir("/")
+    gc.collect()
+    gc.freeze()
+    launcher = LauncherProcess(engine)
+    launcher.serve()
+    launcher.end()
