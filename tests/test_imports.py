@@ -56,7 +56,7 @@ LAYERS = {
         ours=("labkernel.engine.distribution", "labkernel.engine.linux"), others=("zstandard",)
     ),
     "labkernel.engine.distribution": Layer(),
-    "labkernel.engine.catalog": Layer(others=("debian", "pysequoia", "zstandard", "platformdirs")),
+    "labkernel.engine.catalog": Layer(others=("debian", "pysequoia", "requests", "urllib3", "zstandard")),
     "labkernel.engine.network": Layer(ours=("labkernel.engine.linux",), others=("pyroute2",)),
     "labkernel.engine.runtime": Layer(ours=("labkernel.engine.linux",), others=("pyseccomp",)),
     # Started as `python -I -S`: nothing installed is within its reach.
