@@ -7,10 +7,11 @@ layer.md has it. The writer is deterministic: the same entry always gives the sa
 
 from __future__ import annotations
 
+import os
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import BinaryIO, Protocol, cast
 
 from labkernel.engine.errors import InvalidParameter
 
@@ -134,12 +135,14 @@ def _pax_record(key: bytes, value: bytes) -> bytes:
 class TarReader:
     """Reads an archive from a stream, front to back: iterate for entries, `read` the present entry's content.
 
+    With `seekable` content that is not asked for is skipped by seeking.
     Raises InvalidParameter that says what is wrong with which entry, and where; a stream that ends early is
     "unexpected EOF", as Docker says.
     """
 
-    def __init__(self, stream: Reader) -> None:
+    def __init__(self, stream: Reader, *, seekable: bool = False) -> None:
         self._stream = stream
+        self._seekable = seekable
         self.offset = 0
         self.number = 0
         self.entry: Entry | None = None
@@ -241,6 +244,11 @@ class TarReader:
         return data
 
     def _skip(self, size: int) -> None:
+        if self._seekable and size > 1:
+            # All but the last byte, which is read to see that it is there.
+            cast(BinaryIO, self._stream).seek(size - 1, os.SEEK_CUR)
+            self.offset += size - 1
+            size = 1
         while size:
             size -= len(self._exactly(min(size, 1 << 20)))
 
