@@ -1,1 +1,22 @@
 """A teaching lab for containers that lives in Jupyter, on a container engine of its own."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from IPython.core.interactiveshell import InteractiveShell
+
+
+def load_ipython_extension(shell: InteractiveShell) -> None:
+    """`%load_ext labkernel`."""
+    from labkernel.notebook.extension import load
+
+    load(shell)
+
+
+def unload_ipython_extension(shell: InteractiveShell) -> None:
+    """`%unload_ext labkernel`."""
+    from labkernel.notebook.extension import unload
+
+    unload(shell)

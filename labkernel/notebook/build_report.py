@@ -1,0 +1,162 @@
+"""A build in a notebook cell: its steps while they run, and the picture that stays."""
+
+from __future__ import annotations
+
+import html
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from labkernel.commands import Result
+from labkernel.notebook.build_stream import BuildStream, Step
+from labkernel.notebook.layers import Stack
+from labkernel.notebook.layers_picture import size, stack_html
+from labkernel.notebook.style import (
+    BOX,
+    FAILED,
+    FAINT,
+    LINE,
+    MONOSPACE,
+    MUTED,
+    OWN,
+    SHARED,
+    div,
+    escape,
+    scrolling,
+    span,
+)
+
+_RUNNING_LINES = 12
+_KEPT_LINES = 200
+_WIDTH = 60
+
+
+def duration(seconds: float) -> str:
+    """0.04 s, 5.1 s, 83 s, 12 min."""
+    if seconds < 9.95:
+        return f"{seconds:.2f} s" if seconds < 0.995 else f"{seconds:.1f} s"
+    return f"{seconds:.0f} s" if seconds < 600 else f"{seconds / 60:.0f} min"
+
+
+@dataclass(repr=False)
+class BuildReport(Result):
+    """A finished build: the image's id, its names, the steps with their times, and its layers."""
+
+    image: str
+    tags: Sequence[str]
+    steps: Sequence[Step]
+    seconds: float
+    stack: Stack
+    before: str = ""
+    is_shown: bool = False
+    """The cell shows it already, in place of the build's progress."""
+    sizes: dict[int, int] = field(init=False)
+    """Step number -> bytes of the layer it made."""
+
+    def __post_init__(self) -> None:
+        made = self.stack.layers[: max(0, len(self.steps) - 1)]
+        # The newest entries of the history are the steps, last first; FROM has no entry of its own. A build
+        # of several stages has steps that are in no history, so only single stages are matched.
+        single = sum(step.instruction.upper().startswith("FROM") for step in self.steps) == 1
+        self.sizes = (
+            {
+                step.number: layer.size
+                for step, layer in zip(reversed(self.steps), made, strict=False)
+                if layer.diff_id
+            }
+            if single
+            else {}
+        )
+
+    @property
+    def text(self) -> str:
+        lines = [_step_text(step, len(self.steps), self.sizes.get(step.number)) for step in self.steps]
+        return "\n".join([*lines, self.verdict])
+
+    @property
+    def verdict(self) -> str:
+        name = ", ".join(self.tags) or "an image without a name"
+        cached = sum(step.cached for step in self.steps)
+        how = f", {cached} of {len(self.steps)} steps from the cache" if cached else ""
+        identity = self.image.removeprefix("sha256:")[:12]
+        return f"built {name} ({identity}) in {duration(self.seconds)}{how}; {size(self.stack.size)}"
+
+    def _repr_html_(self) -> str:
+        rows = [_step_html(step, len(self.steps), self.sizes.get(step.number)) for step in self.steps]
+        before = _details("before the first step", self.before) if self.before.strip() else ""
+        return div(
+            BOX,
+            before,
+            div(f"border:{LINE};border-radius:5px;overflow:hidden", *rows),
+            div("margin:5px 0 2px 0", "✔ ", escape(self.verdict)),
+        ) + stack_html(self.stack)
+
+
+def running_html(stream: BuildStream, under_way: Sequence[str], *, failed: bool = False) -> str:
+    """The build as it stands: finished steps, the last lines of the one that runs, and lines of progress of
+    what the engine fetches or makes for it.
+    """
+    rows = [_step_html(step, stream.total, None) for step in stream.steps if step is not stream.current]
+    step = stream.current or (stream.steps[-1] if failed and stream.steps else None)
+    if step is None:
+        tail = "\n".join([*stream.before.splitlines(), *under_way][-_RUNNING_LINES:])
+        state = scrolling(tail) if tail.strip() else span(MUTED, "preparing the build …")
+        return div(BOX, state, div(f"border:{LINE};border-radius:5px;overflow:hidden", *rows) if rows else "")
+    if failed and rows and step.is_done:
+        rows.pop()
+    mark = span("font-weight:bold", "✘") if failed else "▶"
+    spent = step.seconds if step.seconds is not None else time.monotonic() - step.started
+    output = step.output if failed else "\n".join([*step.output.splitlines(), *under_way][-_RUNNING_LINES:])
+    rows.append(
+        _row(mark, step, stream.total, FAILED if failed else FAINT, duration(spent), "")
+        + (div("padding:0 10px", scrolling(output)) if output.strip() else "")
+    )
+    return div(BOX, div(f"border:{LINE};border-radius:5px;overflow:hidden", *rows))
+
+
+def running_text(stream: BuildStream, under_way: Sequence[str]) -> str:
+    """The same as text: a line for each step, the last lines of what the current one prints."""
+    lines = [_step_text(step, stream.total, None) for step in stream.steps]
+    shown = stream.steps[-1].output if stream.steps else stream.before
+    last = [*shown.splitlines(), *under_way][-_RUNNING_LINES:]
+    return "\n".join([*lines, *(f"    {line}" for line in last)])
+
+
+def _step_text(step: Step, total: int, bytes_: int | None) -> str:
+    shown = step.instruction if len(step.instruction) <= _WIDTH else step.instruction[: _WIDTH - 1] + "…"
+    time_ = "cached" if step.cached else duration(step.seconds) if step.seconds is not None else "..."
+    made = size(bytes_) if bytes_ is not None else ""
+    return f"Step {step.number}/{total} : {shown.ljust(_WIDTH)}  {time_:>7}  {made:>8}".rstrip()
+
+
+def _step_html(step: Step, total: int, bytes_: int | None) -> str:
+    made = size(bytes_) if bytes_ is not None else ""
+    time_ = "cached" if step.cached else duration(step.seconds or 0.0)
+    row = _row("✔", step, total, SHARED if step.cached else OWN, time_, made)
+    if not step.output.strip():
+        return row
+    lines = step.output.splitlines()
+    text = "\n".join(lines[-_KEPT_LINES:])
+    left_out = "the last of it; " if step.cut or len(lines) > _KEPT_LINES else ""
+    return row + div("padding:0 10px 2px 26px", _details(f"output ({left_out}{len(lines)} lines)", text))
+
+
+def _row(mark: str, step: Step, total: int, colour: str, time_: str, made: str) -> str:
+    cell = "white-space:nowrap;overflow:hidden;text-overflow:ellipsis"
+    return (
+        f'<div title="{html.escape(step.instruction)}" style="display:flex;gap:10px;align-items:baseline;'
+        f'padding:3px 10px;border-left:4px solid {colour};border-bottom:1px solid {FAINT}">'
+        + span("flex:0 0 14px", mark)
+        + span(f"flex:0 0 34px;{MUTED}", f"{step.number}/{total}")
+        + span(f"flex:1 1 auto;min-width:0;{cell};{MONOSPACE}", escape(step.instruction))
+        + span(f"flex:0 0 56px;text-align:right;{MUTED}", escape(time_))
+        + span("flex:0 0 64px;text-align:right", escape(made))
+        + "</div>"
+    )
+
+
+def _details(title: str, text: str) -> str:
+    return (
+        f'<details><summary style="cursor:pointer;font-size:11.5px;{MUTED}">{escape(title)}</summary>'
+        f"{scrolling(text)}</details>"
+    )

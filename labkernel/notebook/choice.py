@@ -1,0 +1,56 @@
+"""Which engine the notebook's commands go to."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from labkernel.commands import connect
+
+if TYPE_CHECKING:
+    from docker import DockerClient
+
+
+@dataclass
+class Choice:
+    """The engine named by DOCKER_HOST, or our own where that is not set.
+
+    `started` is the address of our own engine, once it was started or found; DOCKER_HOST then names it for
+    the kernel and for what the kernel starts.
+    """
+
+    started: str | None = None
+
+    def client(self, host: str | None = None) -> DockerClient:
+        """A client, made anew for each command: DOCKER_HOST may have changed, the engine may have gone.
+
+        `host` is that of a `-H`. Our own engine is started again when it no longer runs. Raises CommandError
+        when no engine answers.
+        """
+        chosen = host or os.environ.get("DOCKER_HOST")
+        if not chosen or chosen == self.started:
+            from labkernel.engine_process import start
+
+            self.started = start()
+            os.environ["DOCKER_HOST"] = self.started
+        return connect(host)
+
+    def forget(self) -> None:
+        """Take back what we set in the environment. The engine runs on: other notebooks may use it."""
+        if self.started and os.environ.get("DOCKER_HOST") == self.started:
+            del os.environ["DOCKER_HOST"]
+        self.started = None
+
+
+def greeting(client: DockerClient) -> str:
+    """One line: which engine answers, its version, and where."""
+    from importlib.metadata import version
+
+    found = client.version()
+    # Docker's packages from Debian leave the platform's name empty.
+    name = (found.get("Platform") or {}).get("Name") or "Docker Engine"
+    host = os.environ.get("DOCKER_HOST", "the default socket")
+    return (
+        f"labkernel {version('labkernel')}: {name} {found['Version']} (API {found['ApiVersion']}) at {host}"
+    )

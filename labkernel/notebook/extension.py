@@ -1,0 +1,102 @@
+"""`%load_ext labkernel`: choose the engine, then put the magics, completion and display in place."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from labkernel.commands import CommandError, Result
+from labkernel.notebook.choice import Choice, greeting
+from labkernel.notebook.completion import Completion
+from labkernel.notebook.failures import CellError
+from labkernel.notebook.magics import LabMagics
+
+if TYPE_CHECKING:
+    from IPython.core.interactiveshell import InteractiveShell
+
+
+class Extension:
+    """What is in place in one shell, and how to take it away again."""
+
+    def __init__(self, shell: InteractiveShell, choice: Choice) -> None:
+        self.shell: Any = shell
+        self.choice = choice
+        self.magics = LabMagics(shell, choice)
+        self.completion = Completion(choice)
+
+    def install(self) -> None:
+        from IPython.core.magic import no_var_expand
+
+        manager = self.shell.magics_manager
+        for kind, functions in (("line", self.magics.line), ("cell", self.magics.cell)):
+            for name, function in functions.items():
+                # IPython's own expansion would spoil the braces of --format; ours is in `words`.
+                plain = no_var_expand(_as_function(function))
+                manager.register_function(plain, magic_kind=kind, magic_name=name)
+        self.shell.Completer.custom_matchers.append(self.completion.matcher)
+        self._results.for_type(Result, show_nothing_twice)
+
+    def remove(self) -> None:
+        manager = self.shell.magics_manager
+        for kind, functions in (("line", self.magics.line), ("cell", self.magics.cell)):
+            for name in functions:
+                manager.magics[kind].pop(name, None)
+        if self.completion.matcher in self.shell.Completer.custom_matchers:
+            self.shell.Completer.custom_matchers.remove(self.completion.matcher)
+        self._results.pop(Result, None)
+        self.choice.forget()
+
+    @property
+    def _results(self) -> Any:
+        return self.shell.display_formatter.ipython_display_formatter
+
+
+def _as_function(method: Any) -> Any:
+    """A function of its own for a bound method: the manager writes attributes on it."""
+    import functools
+
+    @functools.wraps(method)
+    def magic(*arguments: Any) -> Any:
+        return method(*arguments)
+
+    return magic
+
+
+def show_nothing_twice(result: Result) -> None:
+    """Display a result only if there is something to see that the cell does not show already.
+
+    A build's report took the place of its progress; a foreground run left its output in the cell.
+    """
+    if getattr(result, "is_shown", False):
+        vars(result)["is_shown"] = False  # a later cell that names it does show it
+        return
+    if result.text or result._repr_html_():
+        raise NotImplementedError  # IPython goes on to the other formatters
+
+
+_loaded: dict[int, Extension] = {}
+"""By shell: `%reload_ext` unloads first."""
+
+
+def load(shell: InteractiveShell) -> None:
+    """Set everything up and print which engine answers. Raises CellError when none does."""
+    choice = Choice()
+    try:
+        client = choice.client()
+        try:
+            line = greeting(client)
+        finally:
+            client.close()
+    except CommandError as error:
+        choice.forget()
+        raise CellError.of(error) from None
+    unload(shell)
+    _loaded[id(shell)] = Extension(shell, choice)
+    _loaded[id(shell)].install()
+    print(line)
+
+
+def unload(shell: InteractiveShell) -> None:
+    """Take everything away again; the engine and its containers run on."""
+    extension = _loaded.pop(id(shell), None)
+    if extension:
+        extension.remove()

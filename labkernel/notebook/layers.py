@@ -1,0 +1,185 @@
+"""What an image is made of: its layers with their sizes, and which other images hold the same ones."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from labkernel.commands import CommandError
+
+if TYPE_CHECKING:
+    from docker import DockerClient
+
+_NO_FILES = (
+    *("ARG", "CMD", "ENTRYPOINT", "ENV", "EXPOSE", "HEALTHCHECK", "LABEL"),
+    *("MAINTAINER", "ONBUILD", "SHELL", "STOPSIGNAL", "USER", "VOLUME"),
+)
+"""Instructions that make no layer."""
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One entry of an image's history. `size` is in bytes of file content.
+
+    `diff_id` is None for an instruction that only changed the configuration. `shared_with` names the other
+    images that hold this very layer, above the same ones below it.
+    """
+
+    instruction: str
+    size: int
+    diff_id: str | None
+    shared_with: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Writable:
+    """The layer a container writes into: bytes, and the paths it added, changed and deleted."""
+
+    size: int
+    added: int
+    changed: int
+    deleted: int
+
+
+@dataclass(frozen=True)
+class Stack:
+    """An image's history, newest entry first, and a container's own layer above it where there is one."""
+
+    name: str
+    image: str
+    size: int
+    layers: tuple[Layer, ...]
+    container: str | None = None
+    writable: Writable | None = None
+
+    @property
+    def own_size(self) -> int:
+        """Bytes in layers that no other image has."""
+        return sum(layer.size for layer in self.layers if layer.diff_id and not layer.shared_with)
+
+
+def stack_of(client: DockerClient, name: str) -> Stack:
+    """The layers of the image or container `name`. Raises CommandError when there is neither."""
+    from docker.errors import APIError, NotFound
+
+    try:
+        inspected = _api(client).inspect_image(name)
+    except NotFound:
+        try:
+            container = _api(client).inspect_container(name)
+        except NotFound:
+            raise CommandError(
+                f"No such image or container: {name}",
+                where=f"%layers {name}",
+                hint="%image ls and %container ps -a list what there is",
+            ) from None
+        except APIError as error:
+            raise CommandError(str(error.explanation), where=f"%layers {name}") from None
+        return _container_stack(client, container)
+    return _image_stack(client, inspected, name)
+
+
+def _image_stack(client: DockerClient, inspected: Mapping[str, Any], name: str) -> Stack:
+    history = _api(client).history(inspected["Id"])
+    return Stack(
+        name=_shown_name(inspected, name),
+        image=inspected["Id"],
+        size=inspected["Size"],
+        layers=layers_of(history, inspected["RootFS"].get("Layers") or [], _others(client, inspected["Id"])),
+    )
+
+
+def _container_stack(client: DockerClient, container: Mapping[str, Any]) -> Stack:
+    image = _api(client).inspect_image(container["Image"])
+    below = _image_stack(client, image, container["Config"]["Image"])
+    [listed] = _api(client).containers(all=True, size=True, filters={"id": container["Id"]})
+    kinds = [change["Kind"] for change in _api(client).diff(container["Id"]) or []]
+    return Stack(
+        name=below.name,
+        image=below.image,
+        size=below.size,
+        layers=below.layers,
+        container=container["Name"].lstrip("/"),
+        writable=Writable(listed.get("SizeRw") or 0, kinds.count(1), kinds.count(0), kinds.count(2)),
+    )
+
+
+def _api(client: DockerClient) -> Any:
+    """docker-py's calls; the stubs leave half of them untyped."""
+    return client.api
+
+
+def _shown_name(inspected: Mapping[str, Any], name: str) -> str:
+    """The name that was asked for; an image id becomes a name where the image has one."""
+    tags: list[str] = inspected.get("RepoTags") or []
+    is_id = re.fullmatch(r"(sha256:)?[0-9a-f]{6,64}", name)
+    return tags[0].removesuffix(":latest") if is_id and tags else name
+
+
+def _others(client: DockerClient, image_id: str) -> dict[str, list[str]]:
+    """The layers of every other image that has a name: name -> diff_ids, lowest first."""
+    from docker.errors import NotFound
+
+    found: dict[str, list[str]] = {}
+    for listed in _api(client).images():
+        tags = [tag for tag in listed.get("RepoTags") or [] if tag != "<none>:<none>"]
+        if listed["Id"] == image_id or not tags:
+            continue
+        try:
+            inspected = _api(client).inspect_image(listed["Id"])
+        except NotFound:  # removed since it was listed
+            continue
+        found[tags[0].removesuffix(":latest")] = inspected["RootFS"].get("Layers") or []
+    return found
+
+
+def layers_of(
+    history: Sequence[Mapping[str, Any]], diff_ids: Sequence[str], others: Mapping[str, Sequence[str]]
+) -> tuple[Layer, ...]:
+    """The history (newest first, as the API gives it) with each entry's layer (diff_ids: lowest first).
+
+    The API does not say which entries made a layer. Those with a size did; those that only configure did not;
+    of the rest, such as a RUN that wrote nothing, the likeliest are taken until the number is right.
+    """
+    entries = list(reversed(history))
+    certain = {index for index, entry in enumerate(entries) if entry["Size"] > 0}
+    doubtful = [index for index, entry in enumerate(entries) if index not in certain and _may_write(entry)]
+    doubtful.sort(key=lambda index: not _is_run(entries[index]))
+    with_layer = sorted([*certain, *doubtful[: max(0, len(diff_ids) - len(certain))]])
+    position = {index: place for place, index in enumerate(with_layer)}
+    found = []
+    for index, entry in enumerate(entries):
+        place = position.get(index)
+        in_image = place is not None and place < len(diff_ids)
+        upto = list(diff_ids[: place + 1]) if place is not None and in_image else None
+        sharing = tuple(name for name, theirs in others.items() if upto and list(theirs[: len(upto)]) == upto)
+        found.append(
+            Layer(instruction(entry), entry["Size"], upto[-1] if upto else None, tuple(sorted(sharing)))
+        )
+    return tuple(reversed(found))
+
+
+def _may_write(entry: Mapping[str, Any]) -> bool:
+    return not instruction(entry).startswith(_NO_FILES)
+
+
+def _is_run(entry: Mapping[str, Any]) -> bool:
+    return instruction(entry).startswith("RUN")
+
+
+def instruction(entry: Mapping[str, Any]) -> str:
+    """A history entry as the line of a Dockerfile that it came from."""
+    text = re.sub(r"\s+", " ", entry.get("CreatedBy") or "").strip()
+    text = text.removesuffix("# buildkit").strip()
+    configured = re.match(r"/bin/sh -c #\(nop\) ?(.*)", text)
+    if configured:
+        # The checksum of what was copied says nothing to a reader.
+        return re.sub(r"\b(file|dir|multi):[0-9a-f]{8,}", r"\1", configured[1].strip())
+    if text.startswith("/bin/sh -c "):
+        return "RUN " + text.removeprefix("/bin/sh -c ")
+    with_arguments = re.match(r"\|\d+ .*?/bin/sh -c (.*)", text)
+    if with_arguments:
+        return "RUN " + with_arguments[1]
+    return text or entry.get("Comment") or "(no record of how it was made)"

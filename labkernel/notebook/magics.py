@@ -1,0 +1,199 @@
+"""The magics: what a learner types in a cell, handed to the docker-style commands.
+
+`%docker` takes a line as a slide shows it; `%container` and `%image` are the same with the group's word left
+out; `%%docker` takes several lines, `%%dockerfile` a Dockerfile. `%layers` and `%ports` draw pictures. Each
+returns a Result, so that `running = %container ps` works.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from labkernel.commands import (
+    Built,
+    CommandError,
+    Invocation,
+    Recorder,
+    Result,
+    Text,
+    execute,
+    parse,
+    split_line,
+)
+from labkernel.notebook.build_console import BuildConsole
+from labkernel.notebook.build_report import BuildReport
+from labkernel.notebook.cell_console import CellConsole
+from labkernel.notebook.cell_lines import commands, without_docker
+from labkernel.notebook.choice import Choice
+from labkernel.notebook.dockerfile_cell import read_cell
+from labkernel.notebook.failures import CellError, Interrupted
+from labkernel.notebook.foreground import run_in_foreground
+from labkernel.notebook.layers import stack_of
+from labkernel.notebook.layers_picture import LayersPicture
+from labkernel.notebook.ports_table import ports_table
+from labkernel.notebook.variables import Environment, expand
+
+if TYPE_CHECKING:
+    from docker import DockerClient
+    from IPython.core.interactiveshell import InteractiveShell
+
+
+class LabMagics:
+    """The magics of one shell. `line` and `cell` map their names to functions."""
+
+    def __init__(self, shell: InteractiveShell, choice: Choice) -> None:
+        self.shell = shell
+        self.choice = choice
+        self.line: dict[str, Callable[[str], Result]] = {
+            "docker": self.docker,
+            "container": self.container,
+            "image": self.image,
+            "layers": self.layers,
+            "ports": self.ports,
+        }
+        self.cell: dict[str, Callable[[str, str], Result | None]] = {
+            "docker": self.docker_cell,
+            "dockerfile": self.dockerfile,
+        }
+
+    @property
+    def is_live(self) -> bool:
+        """Whether the frontend replaces outputs: a notebook does, IPython in a terminal prints them again."""
+        return hasattr(self.shell, "kernel")
+
+    def docker(self, line: str) -> Result:
+        """A docker command as a slide shows it: %docker run --rm busybox echo hello"""
+        with failures_shown():
+            return self.execute(self.words(without_docker(line)))
+
+    def container(self, line: str) -> Result:
+        """Work with containers: %container run -d -p 8080:8080 me/web-app; %container --help"""
+        with failures_shown():
+            return self.execute(["container", *self.words(line)])
+
+    def image(self, line: str) -> Result:
+        """Work with images: %image ls; %image history debian; %image --help"""
+        with failures_shown():
+            return self.execute(["image", *self.words(line)])
+
+    def docker_cell(self, line: str, cell: str) -> Result | None:
+        """Several docker commands, one a line; the first may stand beside the magic itself."""
+        result: Result | None = None
+        with failures_shown():
+            for text in commands(f"{line}\n{cell}"):
+                if result is not None:
+                    self._show(result)
+                result = self.execute(self.words(text))
+        return result
+
+    def dockerfile(self, line: str, cell: str) -> Result:
+        """Build the cell as a Dockerfile: %%dockerfile -t me/web-base --context DIR; --help says more"""
+        with failures_shown():
+            found = read_cell(self.words(line), cell)
+            if found.invocation.help is not None:
+                return Text(found.invocation.help)
+            return self._build(found.invocation, found.stdin)
+
+    def layers(self, line: str) -> Result:
+        """Draw the layers of images and containers: %layers debian me/web-app"""
+        with failures_shown():
+            names = self.words(line)
+            if not names or names == ["--help"]:
+                return Text(
+                    "Usage:  %layers IMAGE|CONTAINER...\n\nDraw what images and containers are made of"
+                )
+            with self._client() as client:
+                return LayersPicture([stack_of(client, name) for name in names])
+
+    def ports(self, line: str) -> Result:
+        """Show where the published ports lead: %ports, or %ports NAME..."""
+        with failures_shown():
+            names = self.words(line)
+            if names == ["--help"]:
+                return Text("Usage:  %ports [CONTAINER...]\n\nShow the published ports of running containers")
+            with self._client() as client:
+                return ports_table(client, names)
+
+    def words(self, text: str) -> list[str]:
+        """The words of a line, with the notebook's variables in place."""
+        variables = self.shell.user_ns
+        return split_line(
+            expand(text, variables), nested=self._nested, environ=Environment(variables, os.environ)
+        )
+
+    def _nested(self, words: list[str]) -> str:
+        """What a docker command inside $(...) prints."""
+        recorder = Recorder()
+        with self._client() as client:
+            result = execute(client, parse(words), recorder)
+        return recorder.stdout.decode(errors="replace") + result.text
+
+    def execute(self, words: list[str]) -> Result:
+        """Run one docker command, its streams going to the cell. Raises CommandError."""
+        invocation = parse(words)
+        if invocation.help is not None or invocation.command is None:
+            return Text(invocation.help or "")
+        if invocation.command.name == "build" and not invocation.options["quiet"]:
+            return self._build(invocation, None)
+        console = CellConsole(live=self.is_live)
+        try:
+            with self._client(invocation.host) as client:
+                if invocation.command.name == "run" and not invocation.options["detach"]:
+                    return run_in_foreground(client, invocation, console)
+                return execute(client, invocation, console)
+        finally:
+            console.close()
+
+    def _build(self, invocation: Invocation, stdin: Any) -> Result:
+        with self._client(invocation.host) as client:
+            console = BuildConsole(live=self.is_live, stdin=stdin)
+            try:
+                built = execute(client, invocation, console)
+                console.stream.finish()
+                assert isinstance(built, Built)
+                report = BuildReport(
+                    image=built.image,
+                    tags=built.tags,
+                    steps=console.stream.steps,
+                    seconds=console.seconds,
+                    stack=stack_of(client, built.tags[0] if built.tags else built.image),
+                    before=console.stream.before,
+                )
+            except BaseException:
+                console.fail()
+                raise
+            console.finish(report)
+            return report
+
+    @contextmanager
+    def _client(self, host: str | None = None) -> Iterator[DockerClient]:
+        client = self.choice.client(host)
+        try:
+            yield client
+        finally:
+            client.close()
+
+    def _show(self, result: Result) -> None:
+        from IPython.display import display
+
+        display(result)  # type: ignore[no-untyped-call]
+
+
+@contextmanager
+def failures_shown() -> Iterator[None]:
+    """Turn failures into ones that show themselves as a block instead of a traceback."""
+    try:
+        yield
+    except CellError:
+        raise
+    except CommandError as error:
+        sys.stdout.flush()
+        raise CellError.of(error) from None
+    except Interrupted:
+        raise
+    except KeyboardInterrupt:
+        raise Interrupted from None
