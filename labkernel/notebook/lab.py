@@ -1,0 +1,90 @@
+"""`labkernel lab`: JupyterLab on the first lesson, with the lessons in a directory that is the learner's."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import sys
+from pathlib import Path
+
+from labkernel.commands import CommandError
+
+FIRST_LESSON = "00-first-light.ipynb"
+
+
+def open_lab(directory: Path | None = None) -> int:
+    """Run JupyterLab on the lessons in `directory` (~/labkernel by default) until the user stops it.
+
+    It listens on the loopback address only and asks for a token, which the browser that it opens is given.
+    The process becomes Jupyter's; it returns only by raising CommandError.
+    """
+    directory = (directory or Path.home() / "labkernel").expanduser().resolve()
+    if importlib.util.find_spec("jupyterlab") is None:
+        raise CommandError(
+            "JupyterLab is not installed here", where="labkernel lab", hint="pip install 'labkernel[lab]'"
+        )
+    try:
+        for name in copy_lessons(directory):
+            print(f"labkernel: new in {directory}: {name}")
+    except OSError as error:
+        raise CommandError(
+            f"cannot write the lessons to {directory}: {(error.strerror or str(error)).lower()}",
+            where="labkernel lab",
+            hint="labkernel lab DIRECTORY takes one that you may write to",
+        ) from None
+    command = lab_command(directory)
+    sys.stdout.flush()
+    os.execve(command[0], command, lab_environment(os.environ))
+
+
+def lab_command(directory: Path) -> list[str]:
+    """The command line that serves `directory`."""
+    return [
+        sys.executable,
+        *["-m", "jupyterlab"],
+        "--ServerApp.ip=127.0.0.1",
+        f"--ServerApp.root_dir={directory}",
+        f"--LabApp.default_url=/lab/tree/{FIRST_LESSON}",
+        # Neither news nor updates are looked up: a classroom may have no way out.
+        "--LabApp.news_url=None",
+        "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
+        "--LabApp.extension_manager=readonly",
+        # Jupyter refuses to run as root unless told; containers and lab machines often have no other user.
+        *(["--ServerApp.allow_root=True"] if os.geteuid() == 0 else []),
+    ]
+
+
+def lab_environment(environ: os._Environ[str] | dict[str, str]) -> dict[str, str]:
+    """`environ` with our page settings on Jupyter's search path, after the user's own."""
+    settings = str(Path(__file__).parent / "lab_settings")
+    path = [*filter(None, environ.get("JUPYTER_CONFIG_PATH", "").split(os.pathsep)), settings]
+    return {**environ, "JUPYTER_CONFIG_PATH": os.pathsep.join(path)}
+
+
+def lessons() -> Path:
+    """Where the lessons come from: the installed package, or the repository it is used from."""
+    packaged = Path(__file__).parent / "lessons"
+    return packaged if packaged.is_dir() else Path(__file__).resolve().parents[2] / "notebooks"
+
+
+def copy_lessons(directory: Path) -> list[str]:
+    """Put every lesson's file into `directory` that is not there yet; return their names.
+
+    What is there is the learner's work and stays as it is. Raises OSError.
+    """
+    source = lessons()
+    copied = []
+    for path in sorted(source.rglob("*")):
+        name = path.relative_to(source)
+        if any(part.startswith(".") or part == "__pycache__" for part in name.parts) or not path.is_file():
+            continue
+        target = directory / name
+        if not target.exists():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            # Complete under another name first: an interrupted copy must not pass for the learner's work.
+            unfinished = target.with_name(f".{target.name}.part")
+            shutil.copyfile(path, unfinished)
+            unfinished.replace(target)
+            copied.append(str(name))
+    return copied
