@@ -10,7 +10,7 @@ import hashlib
 import json
 import platform
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -136,14 +136,41 @@ def parse(data: bytes) -> ImageConfig:
     history = document.get("history") or []
     if not isinstance(history, list) or not all(isinstance(entry, dict) for entry in history):
         raise InvalidParameter("image configuration: history is not a list of objects")
-    if not isinstance(document.get("config") or {}, dict):
-        raise InvalidParameter("image configuration: config is not an object")
+    _check_container_config(document.get("config"))
     for moment in [document, *history]:
         created = moment.get("created")
         if created is not None and not isinstance(created, str):
             raise InvalidParameter("image configuration: created is not a string")
         seconds(created)
     return document
+
+
+def _check_container_config(value: Any) -> None:
+    """The types of the fields that containers are made of."""
+    if value is None:
+        return
+    if not isinstance(value, dict):
+        raise InvalidParameter("image configuration: config is not an object")
+    for names, kind, is_right in _FIELDS:
+        for name in names:
+            if value.get(name) is not None and not is_right(value[name]):
+                raise InvalidParameter(f"image configuration: config.{name} is not {kind}")
+
+
+def _is_strings(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(item, str) for item in value)
+
+
+def _is_map_of_strings(value: Any) -> bool:
+    return isinstance(value, dict) and all(isinstance(item, str) for item in value.values())
+
+
+_FIELDS: list[tuple[Sequence[str], str, Callable[[Any], bool]]] = [
+    (("Env", "Cmd", "Entrypoint", "OnBuild", "Shell"), "a list of strings", _is_strings),
+    (("Labels",), "a map of strings", _is_map_of_strings),
+    (("Volumes", "ExposedPorts", "Healthcheck"), "an object", lambda value: isinstance(value, dict)),
+    (("User", "WorkingDir", "StopSignal"), "a string", lambda value: isinstance(value, str)),
+]
 
 
 def digest(data: bytes) -> str:

@@ -50,7 +50,9 @@ class Reference:
         if self.domain != DEFAULT_DOMAIN:
             return self.name
         rest = self.repository.removeprefix(OFFICIAL_PREFIX)
-        return self.repository if "/" in rest else rest
+        short = self.repository if "/" in rest else rest
+        # Were the first component read as a domain, the short form would be another repository.
+        return short if _split_domain(short) == (self.domain, self.repository) else self.name
 
     @property
     def canonical(self) -> str:

@@ -79,6 +79,7 @@ class Store:
         self.root = root
         self.database = database
         self.overlay = Overlay(userxattr=userxattr)
+        self.keep_ownership = keep_ownership
         self.lost: list[str] = []
         self._temporary_directory = root / "tmp"
         for directory in ("blobs/sha256", "layers", "tmp"):
