@@ -9,7 +9,10 @@ from __future__ import annotations
 import os
 import socket
 import struct
-from collections.abc import Iterator
+
+TYPE_CHECKING = False  # typing itself is not loaded: see runtime.launcher
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 NLM_F_REQUEST = 0x1
 NLM_F_ACK = 0x4
@@ -103,6 +106,17 @@ class NetlinkSocket:
                 if kind == NLMSG_ERROR and answered == sequence:
                     _raise_error(payload, call)
                     awaited -= 1
+
+    def ask(self, request: bytes, call: str) -> bytes:
+        """The payload of the one message that answers a request made without flags."""
+        sequence = self._send(request)
+        while True:
+            for kind, answered, payload in messages(self._socket.recv(65536)):
+                if answered != sequence:
+                    continue
+                if kind == NLMSG_ERROR:
+                    _raise_error(payload, call)
+                return payload
 
     def dump(self, request: bytes, call: str) -> list[tuple[int, bytes]]:
         """(type, payload) of every message that answers a request made with NLM_F_DUMP."""

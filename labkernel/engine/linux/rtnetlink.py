@@ -44,7 +44,10 @@ IFLA_LINKINFO = 18
 IFLA_NET_NS_FD = 28
 IFLA_INFO_KIND = 1
 IFLA_INFO_DATA = 2
+IFLA_INFO_SLAVE_DATA = 5
 VETH_INFO_PEER = 1
+IFLA_BRPORT_STATE = 1
+BR_STATE_FORWARDING = 3
 
 IFA_ADDRESS = 1
 IFA_LOCAL = 2
@@ -62,7 +65,8 @@ RTN_UNICAST = 1
 AF_BRIDGE = 7
 NDA_LLADDR = 2
 NTF_MASTER = 0x4
-NUD_REACHABLE = 0x2
+NTF_STICKY = 0x40
+NUD_NOARP = 0x40
 
 _IFINFO = struct.Struct("=BxHiII")  # struct ifinfomsg: family, type, index, flags, change mask
 _IFADDR = struct.Struct("=BBBBi")  # struct ifaddrmsg: family, prefix length, flags, scope, index
@@ -111,19 +115,28 @@ def new_bridge(name: str, mtu: int) -> bytes:
     )
 
 
-def new_veth(name: str, peer: str, peer_netns: int, mtu: int, *, master: int, index: int = 0) -> bytes:
-    """Make a pair of interfaces: `name`, up, a port of the bridge whose index is `master`, and `peer` in the
-    namespace of the descriptor `peer_netns`, to be set up there (the kernel refuses it here). Both get the
-    index `index`; 0 lets the kernel choose.
+@dataclass(frozen=True)
+class End:
+    """One end of a pair to be made. An index of 0 lets the kernel choose."""
+
+    name: str
+    index: int = 0
+    mac: str = ""
+
+    def encoded(self, flags: int, mtu: int) -> bytes:
+        options = [text(IFLA_IFNAME, self.name), attribute(IFLA_MTU, _U32.pack(mtu))]
+        if self.mac:
+            options.append(attribute(IFLA_ADDRESS, mac_bytes(self.mac)))
+        return _IFINFO.pack(0, 0, self.index, flags, flags) + b"".join(options)
+
+
+def new_veth(port: End, master: int, peer: End, peer_netns: int, mtu: int) -> bytes:
+    """Make a pair: `port`, up, on the bridge whose index is `master`, and `peer` in the namespace that the
+    descriptor `peer_netns` is; that end is to be set up there, the kernel refuses it here.
     """
-    up = _IFINFO.pack(0, 0, index, IFF_UP, IFF_UP)
-    down = _IFINFO.pack(0, 0, index, 0, 0)
-    size = attribute(IFLA_MTU, _U32.pack(mtu))
-    other = down + text(IFLA_IFNAME, peer) + size + attribute(IFLA_NET_NS_FD, _U32.pack(peer_netns))
+    other = peer.encoded(0, mtu) + attribute(IFLA_NET_NS_FD, _U32.pack(peer_netns))
     return _new_link(
-        up,
-        text(IFLA_IFNAME, name),
-        size,
+        port.encoded(IFF_UP, mtu),
         attribute(IFLA_MASTER, _U32.pack(master)),
         nested(
             IFLA_LINKINFO,
@@ -175,18 +188,27 @@ def new_default_route(gateway: ipaddress.IPv4Address) -> bytes:
 
 
 def new_bridge_entry(port: int, mac: str) -> bytes:
-    """Tell a bridge that a MAC is behind the port of this index, from now on (struct ndmsg)."""
-    entry = struct.pack("=BxxxiHBB", AF_BRIDGE, port, NUD_REACHABLE, NTF_MASTER, 0)
+    """Tell a bridge that a MAC is behind the port of this index, whatever it hears (struct ndmsg)."""
+    entry = struct.pack("=BxxxiHBB", AF_BRIDGE, port, NUD_NOARP, NTF_MASTER | NTF_STICKY, 0)
     return message(
         RTM_NEWNEIGH, NLM_F_ACK | NLM_F_CREATE | NLM_F_REPLACE, entry + attribute(NDA_LLADDR, mac_bytes(mac))
     )
 
 
-def links(socket_: NetlinkSocket) -> list[Link]:
+def port_forwards(netlink: NetlinkSocket, index: int) -> bool:
+    """Whether the bridge port of this index passes frames on."""
+    request = message(RTM_GETLINK, 0, _IFINFO.pack(0, 0, index, 0, 0))
+    payload = netlink.ask(request, "RTM_GETLINK")
+    info = attributes(attributes(payload[_IFINFO.size :]).get(IFLA_LINKINFO, b""))
+    state = attributes(info.get(IFLA_INFO_SLAVE_DATA, b"")).get(IFLA_BRPORT_STATE)
+    return state == bytes([BR_STATE_FORWARDING])
+
+
+def links(netlink: NetlinkSocket) -> list[Link]:
     """The interfaces of the socket's namespace."""
     request = message(RTM_GETLINK, NLM_F_DUMP, _IFINFO.pack(0, 0, 0, 0, 0))
     found = []
-    for kind, payload in socket_.dump(request, "RTM_GETLINK"):
+    for kind, payload in netlink.dump(request, "RTM_GETLINK"):
         if kind != RTM_NEWLINK:
             continue
         index = _IFINFO.unpack_from(payload)[2]
@@ -204,11 +226,11 @@ def links(socket_: NetlinkSocket) -> list[Link]:
     return found
 
 
-def routes(socket_: NetlinkSocket) -> list[Route]:
+def routes(netlink: NetlinkSocket) -> list[Route]:
     """The IPv4 unicast routes of the socket's namespace, all tables."""
     request = message(RTM_GETROUTE, NLM_F_DUMP, _RTMSG.pack(socket.AF_INET, 0, 0, 0, 0, 0, 0, 0, 0))
     found = []
-    for kind, payload in socket_.dump(request, "RTM_GETROUTE"):
+    for kind, payload in netlink.dump(request, "RTM_GETROUTE"):
         if kind != RTM_NEWROUTE:
             continue
         fields = _RTMSG.unpack_from(payload)

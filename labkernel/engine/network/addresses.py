@@ -47,6 +47,16 @@ class AddressPool:
         self._released: list[int] = []
         self._used: set[int] = set()
 
+    @property
+    def taken(self) -> int:
+        """How many addresses are in use."""
+        return len(self._used)
+
+    @property
+    def lowest_free(self) -> ipaddress.IPv4Address:
+        """What `take` gives next."""
+        return self.subnet[self._released[0] if self._released else self._next]
+
     def take(self) -> ipaddress.IPv4Address:
         if self._released:
             offset = heapq.heappop(self._released)

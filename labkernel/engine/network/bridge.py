@@ -14,42 +14,72 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import heapq
 import ipaddress
+import os
 import socket
-from collections import deque
-from dataclasses import dataclass
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
 
 from labkernel.engine.errors import EngineError, System
 from labkernel.engine.linux import rtnetlink
 from labkernel.engine.linux.netlink import NetlinkSocket
+from labkernel.engine.linux.rtnetlink import End
 from labkernel.engine.network.addresses import AddressPool, choose_subnet, mac_of
 from labkernel.engine.network.namespaces import NamespaceThread, NetworkNamespace, new_namespace
 from labkernel.engine.network.outside import Outside, host_subnets
 
 #: A bridge has 1023 ports (BR_MAX_PORTS in the kernel), one of them the uplink.
 MAX_CONTAINERS = 1022
-#: Namespaces kept plugged in for the containers to come.
-READY = 2
-#: Interfaces get numbers of our choice, above those of the tunnels that some kernels put into every
-#: namespace.
-FIRST_INTERFACE = 101
+#: Plugs kept for the containers to come; more only while addresses below theirs become free.
+READY, MOST_READY = 5, 10
+#: Interfaces get numbers of our choice, above those of the tunnels that some kernels put everywhere.
+UPLINK, FIRST_PORT = 100, 101
+PORT_SECONDS = 1.0
+TEARDOWN_SECONDS = 10.0
 
 
-@dataclass
+class BridgeFull(System):
+    """All ports of the bridge are in use."""
+
+
+@dataclass(order=True)
 class Plug:
-    """A network namespace whose eth0 is plugged into a bridge. `interface` is the index of both ends."""
+    """A network namespace whose eth0 is plugged into a bridge, with an address.
 
-    namespace: NetworkNamespace
-    interface: int
-    address: ipaddress.IPv4Address | None = None
-    mac: str = ""
+    `port` is the index of both ends. Until it is given to a container the address answers nobody: writing "0"
+    to `silence` (arp_ignore, in the kernel's ip-sysctl.rst) lets it.
+    """
+
+    address: ipaddress.IPv4Address
+    mac: str = field(compare=False)
+    namespace: NetworkNamespace = field(compare=False)
+    port: int = field(compare=False)
+    silence: int = field(compare=False)
+
+    def speak(self) -> None:
+        """Let the address answer; nothing more is to be changed in the namespace."""
+        os.pwrite(self.silence, b"0", 0)
+        self._close_silence()
+        self.namespace.netlink.close()
+
+    def close(self) -> None:
+        self._close_silence()
+        self.namespace.close()
+
+    def _close_silence(self) -> None:
+        if self.silence >= 0:
+            os.close(self.silence)
+            self.silence = -1
 
 
 class Bridge:
-    """One bridge, its addresses, and a few namespaces plugged in beforehand.
+    """One bridge, its addresses, and a few plugs made beforehand.
 
-    Making a namespace and its interfaces takes a millisecond or two, giving it an address a tenth of one. So
-    some are made while nothing waits for them.
+    Making a plug takes one or two milliseconds, and tens when the kernel is taking other namespaces apart:
+    both need the kernel's one lock for networking. So some are made while nothing waits for them, and giving
+    one away takes no lock.
     """
 
     def __init__(
@@ -61,11 +91,11 @@ class Bridge:
         self._thread = thread
         self._outside = outside
         self._namespace: NetworkNamespace | None = None
-        self._forwarding: NetlinkSocket | None = None
         self._bridge_index = 0
-        self._next_interface = FIRST_INTERFACE
-        self._ready: deque[Plug] = deque()
-        self._refill: asyncio.Task[None] | None = None
+        self._next_port = FIRST_PORT
+        self._ready: list[Plug] = []
+        self._making = asyncio.Lock()
+        self._filling: asyncio.Task[None] | None = None
 
     @property
     def mtu(self) -> int:
@@ -77,38 +107,39 @@ class Bridge:
             taken = await self._thread.run(host_subnets, self._thread)
             if any(route.prefixlen and route.overlaps(self.addresses.subnet) for route in taken):
                 self.addresses = AddressPool(choose_subnet(taken))
-            await self._thread.run(self._make)
+            namespace = self._namespace = await self._thread.run(self._make)
             gateway = ipaddress.IPv4Interface((self.addresses.gateway, self.addresses.subnet.prefixlen))
             await self._outside.add_gateway(self.interface, gateway)
+            await self._thread.run(_wait_for_port, namespace.netlink, UPLINK)
         except OSError as error:
             await self.close()
             raise System(f"failed to create bridge {self.interface}: {error}") from error
 
-    def _make(self) -> None:
-        self._namespace = new_namespace()
-        # Addresses are given from the event loop, while the thread may be making the next plug.
-        self._forwarding = rtnetlink.rtnetlink_socket()
-        netlink, mtu = self._namespace.netlink, self._outside.mtu
-        netlink.request(rtnetlink.new_bridge("bridge", mtu), call="RTM_NEWLINK")
+    def _make(self) -> NetworkNamespace:
+        namespace = new_namespace()
+        netlink = namespace.netlink
+        netlink.request(rtnetlink.new_bridge("bridge", self.mtu), call="RTM_NEWLINK")
         self._bridge_index = socket.if_nametoindex("bridge")
         host = self._outside.namespace.descriptor
+        uplink, gateway = End("uplink", UPLINK), End(self.interface)
         netlink.request(
-            rtnetlink.new_veth("uplink", self.interface, host, mtu, master=self._bridge_index),
-            call="RTM_NEWLINK",
+            rtnetlink.new_veth(uplink, self._bridge_index, gateway, host, self.mtu), call="RTM_NEWLINK"
         )
+        return namespace
 
     async def plug_in(self, mac: str = "") -> Plug:
-        """A namespace with an address on the bridge."""
+        """A plug with the lowest address that is ready. `mac` replaces the one that the address implies."""
         while not self._ready:
+            if self._namespace is None:
+                raise System(f"bridge {self.interface} is down")
             # What it makes is kept for the next container if this one's request is cancelled.
-            await asyncio.shield(asyncio.ensure_future(self._make_ready()))
-        plug = self._ready.popleft()
-        if self._refill is None or self._refill.done():
-            self._refill = asyncio.ensure_future(self._keep_ready())
+            await asyncio.shield(asyncio.ensure_future(self._make_ready(lambda: not self._ready)))
+        plug = heapq.heappop(self._ready)
+        self._fill()
         try:
-            plug.address = self.addresses.take()
-            plug.mac = mac or mac_of(plug.address)
-            self._give_address(plug, plug.address)
+            if mac and mac.lower() != plug.mac:
+                await self._thread.run(self._set_mac, plug, mac.lower())
+            plug.speak()
         except BaseException:
             self.unplug(plug)
             raise
@@ -116,72 +147,107 @@ class Bridge:
 
     def unplug(self, plug: Plug) -> None:
         """Give up the namespace and its address."""
-        if plug.address:
-            self.addresses.release(plug.address)
-        plug.namespace.close()
+        self.addresses.release(plug.address)
+        plug.close()
+        self._fill()
 
     async def close(self) -> None:
         """Take the bridge apart. Containers on it lose their network."""
-        if self._refill:
-            self._refill.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._refill
+        namespace, self._namespace = self._namespace, None
+        if self._filling:
+            await asyncio.wait([self._filling])
         while self._ready:
-            self._ready.popleft().namespace.close()
+            self._ready.pop().close()
         await self._thread.run(self._outside.remove_interface, self.interface)
-        if self._forwarding:
-            self._forwarding.close()
-        if self._namespace:
-            self._namespace.close()
-            self._namespace = None
+        if namespace:
+            namespace.close()
+
+    def _fill(self) -> None:
+        """Make plugs in the background."""
+        if self._namespace and (self._filling is None or self._filling.done()):
+            self._filling = asyncio.ensure_future(self._keep_ready())
 
     async def _keep_ready(self) -> None:
-        with contextlib.suppress(EngineError, OSError):  # whoever needs one next meets the error again
-            while len(self._ready) < READY:
-                await self._make_ready()
+        with contextlib.suppress(EngineError, OSError):  # whoever needs a plug next meets the error again
+            while self._namespace and self._wants_more():
+                await self._make_ready(self._wants_more)
 
-    async def _make_ready(self) -> None:
-        self._ready.append(await self._thread.run(self._new_plug))
+    def _wants_more(self) -> bool:
+        """Docker gives the lowest free address; a hurried container gets a higher one that is ready."""
+        if len(self._ready) < READY:
+            return True
+        return len(self._ready) < MOST_READY and self.addresses.lowest_free < self._ready[0].address
 
-    def _new_plug(self) -> Plug:
-        assert self._namespace
-        namespace = new_namespace()
-        index = self._next_interface
-        self._next_interface += 1
-        try:
-            self._namespace.netlink.request(
-                rtnetlink.new_veth(
-                    f"veth{index}",
-                    "eth0",
-                    namespace.descriptor,
-                    self._outside.mtu,
-                    master=self._bridge_index,
-                    index=index,
-                ),
-                call="RTM_NEWLINK",
-            )
-            # Up long before the container has an address: then the bridge forwards from its first packet on.
-            namespace.netlink.request(rtnetlink.set_up("eth0"), call="RTM_NEWLINK")
-        except OSError as error:
-            namespace.close()
-            if error.errno != errno.EXFULL:
+    async def _make_ready(self, still_wanted: Callable[[], bool]) -> None:
+        async with self._making:
+            if self._namespace is None or not still_wanted():
+                return
+            address = self.addresses.take()
+            try:
+                plug = await self._new_plug_when_free(self._namespace, address)
+            except BaseException:
+                self.addresses.release(address)
                 raise
-            raise System(
-                f"adding interface veth{index} to bridge {self.interface} failed: exchange full",
+            heapq.heappush(self._ready, plug)
+
+    async def _new_plug_when_free(self, bridge: NetworkNamespace, address: ipaddress.IPv4Address) -> Plug:
+        """Plugs given up keep their ports until the kernel has taken them apart: wait for that."""
+        deadline = time.monotonic() + TEARDOWN_SECONDS
+        while True:
+            try:
+                return await self._thread.run(self._new_plug, bridge, address)
+            except BridgeFull:
+                if self.addresses.taken > MAX_CONTAINERS or time.monotonic() > deadline:
+                    raise
+            await asyncio.sleep(0.005)
+
+    def _new_plug(self, bridge: NetworkNamespace, address: ipaddress.IPv4Address) -> Plug:
+        port, self._next_port = self._next_port, self._next_port + 1
+        mac = mac_of(address)
+        namespace = new_namespace()
+        plug = Plug(address, mac, namespace, port, -1)
+        try:
+            ends = End(f"veth{port}", port), self._bridge_index, End("eth0", port, mac)
+            bridge.netlink.request(
+                rtnetlink.new_veth(*ends, namespace.descriptor, self.mtu), call="RTM_NEWLINK"
+            )
+            plug.silence = os.open("/proc/sys/net/ipv4/conf/eth0/arp_ignore", os.O_WRONLY | os.O_CLOEXEC)
+            os.write(plug.silence, b"8")
+            interface = ipaddress.IPv4Interface((address, self.addresses.subnet.prefixlen))
+            namespace.netlink.request(
+                rtnetlink.set_up("eth0"),
+                rtnetlink.new_address(port, interface),
+                rtnetlink.new_default_route(self.addresses.gateway),
+                call="RTM_NEWADDR",
+            )
+            # The address's last holder may still be on the bridge, being taken apart: nothing must go there.
+            bridge.netlink.request(rtnetlink.new_bridge_entry(port, mac), call="RTM_NEWNEIGH")
+            _wait_for_port(bridge.netlink, port)
+        except OSError as error:
+            plug.close()
+            if error.errno != errno.EXFULL:
+                raise System(
+                    f"failed to add interface veth{port} to bridge {self.interface}: {error}"
+                ) from error
+            raise BridgeFull(
+                f"adding interface veth{port} to bridge {self.interface} failed: exchange full",
                 hint=f"the kernel allows {MAX_CONTAINERS} containers on a bridge; remove some,"
                 " or start more with --network none or --network host",
             ) from error
-        return Plug(namespace, index)
+        return plug
 
-    def _give_address(self, plug: Plug, address: ipaddress.IPv4Address) -> None:
-        assert self._forwarding
-        plug.namespace.netlink.request(
-            rtnetlink.set_mac(plug.interface, plug.mac),
-            rtnetlink.new_address(
-                plug.interface, ipaddress.IPv4Interface((address, self.addresses.subnet.prefixlen))
-            ),
-            rtnetlink.new_default_route(self.addresses.gateway),
-            call="RTM_NEWADDR",
-        )
-        # The address's last holder may still be on the bridge, being taken apart: frames must not go there.
-        self._forwarding.request(rtnetlink.new_bridge_entry(plug.interface, plug.mac), call="RTM_NEWNEIGH")
+    def _set_mac(self, plug: Plug, mac: str) -> None:
+        assert self._namespace
+        plug.namespace.netlink.request(rtnetlink.set_mac(plug.port, mac), call="RTM_NEWLINK")
+        self._namespace.netlink.request(rtnetlink.new_bridge_entry(plug.port, mac), call="RTM_NEWNEIGH")
+        plug.mac = mac
+
+
+def _wait_for_port(netlink: NetlinkSocket, port: int) -> None:
+    """Wait until a new port passes frames on: the kernel sees to that a moment after both ends are up.
+
+    A frame lost before would cost a second: ARP, and TCP's first segment, wait that long to try again.
+    """
+    deadline = time.monotonic() + PORT_SECONDS
+    while not rtnetlink.port_forwards(netlink, port) and time.monotonic() < deadline:
+        time.sleep(0.0001)
