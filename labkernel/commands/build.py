@@ -159,7 +159,7 @@ def build(client: DockerClient, invocation: Invocation, console: Console) -> Res
     steps: list[BuildStep] = []
     image = ""
     try:
-        _raise_for_status(response)
+        _raise_for_status(response, source)
         for message in messages(response):
             if "error" in message or "errorDetail" in message:
                 _fail(message, source, steps)
@@ -185,14 +185,12 @@ def build(client: DockerClient, invocation: Invocation, console: Console) -> Res
     return Built(image, list(options["tag"]), steps, quiet)
 
 
-def _raise_for_status(response: Any) -> None:
-    import requests
-    from docker.errors import create_api_error_from_http_exception
-
-    try:
-        response.raise_for_status()
-    except requests.HTTPError as error:
-        raise create_api_error_from_http_exception(error) from None
+def _raise_for_status(response: Any, source: _Source) -> None:
+    """A Dockerfile that cannot be parsed is refused before anything is built."""
+    if response.status_code >= 400:
+        message = json.loads(response.content).get("message", "") if response.content else response.reason
+        error = CommandError(f"Error response from daemon: {message}")
+        raise explain_build_error(error, source.dockerfile_text, [], source.directory, source.ignore)
 
 
 def _parameters(options: Mapping[str, Any], source: _Source) -> dict[str, Any]:
@@ -292,7 +290,7 @@ def _fail(message: Mapping[str, Any], source: _Source, steps: list[BuildStep]) -
 def explain_build_error(
     error: CommandError, dockerfile: str, steps: list[BuildStep], directory: Path | None, ignore: DockerIgnore
 ) -> CommandError:
-    """Point at the line that the engine complains of; for a missing file name the nearest one of the context."""
+    """Point at the line the engine complains of; for a missing file name the nearest one of the context."""
     line = re.search(r"\bline (\d+)", error.what)
     lines = dockerfile.splitlines()
     if line and 0 < int(line[1]) <= len(lines):
@@ -304,9 +302,7 @@ def explain_build_error(
         error.why = f"line {number} of the Dockerfile:\n         {shown}\n         {mark}"
     elif steps and not error.why:
         error.why = f"in step {len(steps)}: {steps[-1].instruction}"
-    missing = re.search(
-        r"(?:stat |not found: |lstat )(?:/\S*/)?(\S+?): (?:file does not exist|no such file)", error.what
-    )
+    missing = re.search(r"l?stat (?:/\S*/)?(\S+?): (?:file does not exist|no such file)", error.what)
     missing = missing or re.search(r'"?/?([^\s"]+)"?: not found$', error.what)
     if missing and directory:
         names = file_names(directory, ignore)

@@ -1,4 +1,4 @@
-"""The files of a build, as the tar stream that POST /build takes."""
+"""Local files as a tar stream: the context of a build, and what `docker cp` sends."""
 
 from __future__ import annotations
 
@@ -52,11 +52,26 @@ def _walk(directory: Path, prefix: str, ignore: DockerIgnore, always: set[str]) 
                 yield from _walk(Path(entry.path), below, ignore, always)
 
 
-def _member(name: str, path: Path, links: dict[tuple[int, int], str]) -> Iterator[bytes]:
+def tree_tar(path: Path, name: str, *, keep_owner: bool) -> Iterator[bytes]:
+    """A tar of the file or directory `path`, called `name` in it; "" for a directory's content alone."""
+    links: dict[tuple[int, int], str] = {}
+    if name:
+        yield from _member(name, path, links, keep_owner=keep_owner)
+    if path.is_dir() and (not name or not path.is_symlink()):
+        for below, member in _walk(path, f"{name}/" if name else "", DockerIgnore(""), set()):
+            yield from _member(below, member, links, keep_owner=keep_owner)
+    yield b"\0" * 1024
+
+
+def _member(
+    name: str, path: Path, links: dict[tuple[int, int], str], *, keep_owner: bool = False
+) -> Iterator[bytes]:
     found = path.lstat()
     info = tarfile.TarInfo(name)
     info.mode = stat.S_IMODE(found.st_mode)
     info.mtime = int(found.st_mtime)
+    if keep_owner:
+        info.uid, info.gid = found.st_uid, found.st_gid
     if stat.S_ISDIR(found.st_mode):
         info.type = tarfile.DIRTYPE
     elif stat.S_ISLNK(found.st_mode):

@@ -35,10 +35,11 @@ class Result:
 
 
 class Text(Result):
-    """Plain text: an id, names, a version report."""
+    """Plain text: an id, names, a version report. `data` is what it was made from, where there is more."""
 
-    def __init__(self, text: str = "", *, exit_code: int = 0) -> None:
+    def __init__(self, text: str = "", *, data: Any = None, exit_code: int = 0) -> None:
         self._text = text
+        self.data = data
         self.exit_code = exit_code
 
     @property
@@ -119,12 +120,12 @@ def _unescape(template: str) -> str:
     return template.replace("\\t", "\t").replace("\\n", "\n")
 
 
-def align(rows: Sequence[Sequence[str]]) -> str:
-    """Columns as the client's tab writer sets them: three spaces apart, the last one as long as it is."""
+def align(rows: Sequence[Sequence[str]], *, least: int = 10) -> str:
+    """Columns as the client's tab writer sets them: three spaces apart, `least` wide, the last as it is."""
     widths: dict[int, int] = {}
     for row in rows:
         for index, cell in enumerate(row[:-1]):
-            widths[index] = max(widths.get(index, 7), len(cell))
+            widths[index] = max(widths.get(index, least - 3), len(cell))
     return "\n".join(
         "".join(cell.ljust(widths[index] + 3) for index, cell in enumerate(row[:-1])) + row[-1]
         for row in rows

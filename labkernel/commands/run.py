@@ -33,7 +33,7 @@ def run(client: DockerClient, invocation: Invocation, console: Console) -> Resul
     options = dict(invocation.options)
     detach = options["detach"]
     if options["tty"] and not detach:
-        _need_terminal(options, console)
+        need_terminal(options, console)
     if detach and options["attach"]:
         raise CommandError("conflicting options: cannot specify both --attach and --detach", exit_code=125)
     key_sequence(options["detach-keys"] or DETACH_KEYS)
@@ -48,7 +48,7 @@ def run(client: DockerClient, invocation: Invocation, console: Console) -> Resul
         raise _as_run_error(explain(error, invocation.line, client)) from None
 
 
-def _need_terminal(options: dict[str, Any], console: Console) -> None:
+def need_terminal(options: dict[str, Any], console: Console) -> None:
     """-t wants a terminal. Where there never is one (a notebook cell) the container runs without."""
     if console.terminal is not None:
         return
@@ -84,7 +84,7 @@ def _create(client: DockerClient, invocation: Invocation, config: dict[str, Any]
         )
 
     def new() -> dict[str, Any]:
-        answer: dict[str, Any] = client.api.create_container_from_config(  # type: ignore[no-untyped-call]
+        answer: dict[str, Any] = client.api.create_container_from_config(
             config, options["name"], options["platform"]
         )
         return answer
