@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+TYPE_CHECKING = False  # typing itself is not loaded: the launcher imports this package too, see runtime.launcher
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
