@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 import docker
 
-from tests.support.base_images import busybox_archive
+from tests.support.base_images import BUSYBOX, busybox_archive
 from tests.support.http import Http
 from tests.support.leaks import Leftovers, settled
 from tests.support.room import Room, wait_until
@@ -114,19 +114,27 @@ class Daemon:
         raise TimeoutError(f"port {port} does not answer: {got.stderr}")
 
     def clear(self) -> None:
-        """Remove every container, volume and network made by a test, and every image but the base image."""
-        with_base = self.client()
-        for container in with_base.api.containers(all=True, quiet=True):
-            with_base.api.remove_container(container["Id"], force=True, v=True)
-        for volume in with_base.volumes.list():
-            volume.remove(force=True)
-        for network in with_base.networks.list():
-            if network.name not in {"bridge", "host", "none"}:
-                network.remove()
-        for image in with_base.api.images(all=False):
-            if "busybox:latest" not in (image["RepoTags"] or []):
-                with_base.api.remove_image(image["Id"], force=True)
-        with_base.close()
+        """Remove the containers, volumes, networks and images that a test made; have the base image back."""
+        client = self.client().api
+        for container in client.containers(all=True, quiet=True):
+            client.remove_container(container["Id"], force=True, v=True)
+        for volume in client.volumes()["Volumes"] or []:
+            client.remove_volume(volume["Name"], force=True)
+        for network in client.networks():
+            if network["Name"] not in {"bridge", "host", "none"}:
+                client.remove_network(network["Id"])
+        for image in client.images():
+            names = image["RepoTags"] or []
+            for name in set(names) - {BUSYBOX} if BUSYBOX in names else [image["Id"]]:
+                client.remove_image(name, force=True)
+        if not client.images(BUSYBOX):
+            self.load_base_image()
+        client.close()
+
+    def load_base_image(self) -> None:
+        loaded = self.http.call("POST", "/images/load?quiet=1", busybox_archive())
+        if loaded.status != 200 or b"error" in loaded.body:
+            raise RuntimeError(f"{self.kind} does not load the base image: {loaded.body!r}")
 
 
 @contextmanager
@@ -148,8 +156,7 @@ def running(
         before = Leftovers.of(room)
         daemon = Daemon(kind, directory, room)
         if base_image:
-            loaded = daemon.http.call("POST", "/images/load?quiet=1", busybox_archive())
-            assert loaded.status == 200, loaded.body
+            daemon.load_base_image()
         yield daemon
         daemon.stop()
         if kind == "labkernel":

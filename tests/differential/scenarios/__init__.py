@@ -1,0 +1,19 @@
+"""What is done to both daemons: plain functions that take a `Recorder`, one file for each part of the API."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import FunctionType
+
+from tests.differential.recorder import Recorder
+from tests.differential.scenarios import build, create, files, images, life, others, streams, system
+
+SCENARIOS: dict[str, Callable[[Recorder], None]] = {
+    f"{module.__name__.rpartition('.')[2]}.{name}": function
+    for module in (system, create, life, streams, files, images, build, others)
+    for name, function in vars(module).items()
+    if isinstance(function, FunctionType)
+    and function.__module__ == module.__name__
+    and not name.startswith("_")
+    and name != "archive"
+}

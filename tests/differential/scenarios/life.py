@@ -1,0 +1,245 @@
+"""A container's life through the API: started, watched, ended, removed; and each verb at the wrong moment."""
+
+from __future__ import annotations
+
+import json
+import threading
+from typing import Any
+from urllib.parse import quote
+
+from tests.differential.recorder import Recorder, shape_of_json, sorted_by
+
+_VERBS = ("start", "stop", "restart", "kill", "pause", "unpause", "wait", "resize?h=1&w=1", "rename?name=new")
+
+
+def unknown_container(api: Recorder) -> None:
+    for verb in _VERBS:
+        api.post(verb, f"/containers/nobody/{verb}")
+    for part in ("json", "top", "logs?stdout=1", "changes", "export", "stats?stream=0", "archive?path=/"):
+        api.get(part, f"/containers/nobody/{part}")
+    api.post("attach", "/containers/nobody/attach?stdout=1")
+    api.post("exec", "/containers/nobody/exec", {"Cmd": ["true"]})
+    api.post("update", "/containers/nobody/update", {})
+    api.post("commit", "/commit?container=nobody")
+    api.delete("remove", "/containers/nobody")
+
+
+def whole_life(api: Recorder) -> None:
+    api.create("box", Cmd=["sleep", "1000"])
+    api.post("start", "/containers/box/start")
+    api.post("start again", "/containers/box/start")
+    api.get("running", "/containers/box/json")
+    api.delete("remove while running", "/containers/box")
+    api.post("kill", "/containers/box/kill")
+    api.post("wait", "/containers/box/wait")
+    api.get("killed", "/containers/box/json")
+    api.post("kill what has ended", "/containers/box/kill")
+    api.post("stop what has ended", "/containers/box/stop")
+    api.post("restart", "/containers/box/restart?t=0")
+    api.post("stop", "/containers/box/stop?t=0")
+    api.get("stopped", "/containers/box/json")
+    api.delete("remove", "/containers/box")
+    api.delete("remove again", "/containers/box")
+
+
+def exit_codes(api: Recorder) -> None:
+    for name, command in {
+        "zero": "true",
+        "three": "exit 3",
+        "signal": "kill -TERM $$",
+        "killed": "kill -KILL $$",
+    }.items():
+        api.run(name, "sh", "-c", f"sh -c '{command}'; exit $?")
+        api.post(f"wait for {name}", f"/containers/{name}/wait")
+        api.note(f"state of {name}", api.need("GET", f"/containers/{name}/json").json()["State"])
+
+
+def programs_that_do_not_start(api: Recorder) -> None:
+    for name, config in {
+        "missing": {"Cmd": ["no-such-program"]},
+        "missing-path": {"Cmd": ["/no/such/program"]},
+        "not-executable": {"Cmd": ["/etc/passwd"]},
+        "directory": {"Cmd": ["/etc"]},
+        "user": {"Cmd": ["true"], "User": "nobody-knows"},
+        "group": {"Cmd": ["true"], "User": "root:nobody-knows"},
+        "user-out-of-range": {"Cmd": ["true"], "User": "99999999999"},
+        "bind": {"Cmd": ["true"], "HostConfig": {"Binds": ["/etc/passwd:/etc"]}},
+    }.items():
+        api.create(name, **config)
+        api.post(f"start {name}", f"/containers/{name}/start")
+        api.note(f"state of {name}", api.need("GET", f"/containers/{name}/json").json()["State"])
+
+
+def signals(api: Recorder) -> None:
+    api.run("box", "sh", "-c", "trap 'echo got it; exit 7' USR1; while :; do sleep 0.1; done")
+    for signal in ("SIGNOTHING", "0", "-1", "100", "usr2x"):
+        api.post(f"signal {signal}", f"/containers/box/kill?signal={signal}")
+    api.until("/containers/box/top", lambda top: len(top["Processes"]) > 1)
+    api.post("signal USR1", "/containers/box/kill?signal=USR1")
+    api.post("wait", "/containers/box/wait")
+    api.post("stop with a bad time", "/containers/box/stop?t=soon")
+    api.run("term", "sh", "-c", "trap 'exit 9' QUIT; while :; do sleep 0.1; done", StopSignal="SIGQUIT")
+    api.until("/containers/term/top", lambda top: len(top["Processes"]) > 1)
+    api.post("stop with the container's own signal", "/containers/term/stop?t=10")
+    api.post("wait after it", "/containers/term/wait")
+
+
+def waiting(api: Recorder) -> None:
+    api.create("box", Cmd=["sh", "-c", "exit 4"])
+    api.post("not started", "/containers/box/wait")
+    api.post("unknown condition", "/containers/box/wait?condition=someday")
+    waiter = threading.Thread(
+        target=lambda: api.post("next exit", "/containers/box/wait?condition=next-exit")
+    )
+    waiter.start()
+    waiter.join(0.3)
+    api.need("POST", "/containers/box/start")
+    waiter.join(30)
+    api.post("ended", "/containers/box/wait?condition=not-running")
+    waiter = threading.Thread(target=lambda: api.post("removed", "/containers/box/wait?condition=removed"))
+    waiter.start()
+    waiter.join(0.3)
+    api.need("DELETE", "/containers/box")
+    waiter.join(30)
+
+
+def removed_by_itself(api: Recorder) -> None:
+    api.create("box", Cmd=["true"], HostConfig={"AutoRemove": True})
+    waiter = threading.Thread(target=lambda: api.post("wait", "/containers/box/wait?condition=removed"))
+    waiter.start()
+    waiter.join(0.3)
+    api.need("POST", "/containers/box/start")
+    waiter.join(30)
+    api.get("inspect", "/containers/box/json")
+
+
+def renaming(api: Recorder) -> None:
+    api.create("one")
+    api.create("two")
+    api.post("to a free name", "/containers/one/rename?name=uno")
+    api.get("by the old name", "/containers/one/json")
+    api.note("new name", api.need("GET", "/containers/uno/json").json()["Name"])
+    api.post("to a taken name", "/containers/uno/rename?name=two")
+    api.post("to its own name", "/containers/uno/rename?name=uno")
+    api.post("to nothing", "/containers/uno/rename?name=")
+    api.post("to a bad name", "/containers/uno/rename?name=-")
+
+
+def pausing(api: Recorder) -> None:
+    api.create("box", Cmd=["sleep", "1000"])
+    api.post("pause before start", "/containers/box/pause")
+    api.need("POST", "/containers/box/start")
+    api.post("unpause while running", "/containers/box/unpause")
+    api.post("pause", "/containers/box/pause")
+    api.post("pause again", "/containers/box/pause")
+    api.note("state", api.need("GET", "/containers/box/json").json()["State"])
+    api.get("listed", "/containers/json")
+    api.post("start while paused", "/containers/box/start")
+    api.post("exec while paused", "/containers/box/exec", {"Cmd": ["true"]})
+    api.post("unpause", "/containers/box/unpause")
+
+
+def updating(api: Recorder) -> None:
+    api.run("box", "sleep", "1000", HostConfig={"Memory": 67108864})
+    api.post("limits", "/containers/box/update", {"Memory": 134217728, "MemorySwap": -1, "CpuShares": 512})
+    api.post("restart policy", "/containers/box/update", {"RestartPolicy": {"Name": "unless-stopped"}})
+    api.note("host config", api.need("GET", "/containers/box/json").json()["HostConfig"])
+    api.post("too little memory", "/containers/box/update", {"Memory": 1000})
+    api.post("unknown policy", "/containers/box/update", {"RestartPolicy": {"Name": "sometimes"}})
+    api.post("no JSON", "/containers/box/update", b"{", Content_Type="application/json")
+
+
+def processes(api: Recorder) -> None:
+    api.create("box", Cmd=["sleep", "1000"])
+    api.get("before start", "/containers/box/top")
+    api.need("POST", "/containers/box/start")
+    api.get("columns asked for", "/containers/box/top?ps_args=" + quote("-o pid,args"), read=_without_pids)
+    api.note("columns", api.need("GET", "/containers/box/top").json()["Titles"])
+    api.get("columns that are none", "/containers/box/top?ps_args=" + quote("-o nothing"))
+
+
+def _without_pids(body: bytes) -> Any:
+    top = json.loads(body)
+    column = top["Titles"].index("PID")
+    return {**top, "Processes": [[*row[:column], "<pid>", *row[column + 1 :]] for row in top["Processes"]]}
+
+
+def statistics(api: Recorder) -> None:
+    api.run("box", "sleep", "1000")
+    api.get("once", "/containers/box/stats?stream=false", read=shape_of_json)
+    api.get("one shot", "/containers/box/stats?stream=false&one-shot=true", read=shape_of_json)
+    api.need("POST", "/containers/box/kill")
+    api.need("POST", "/containers/box/wait")
+    api.get("ended", "/containers/box/stats?stream=false", read=shape_of_json)
+
+
+def changes(api: Recorder) -> None:
+    api.create(
+        "box", Cmd=["sh", "-c", "echo a > /tmp/new; mkdir -p /srv/deep; rm /etc/group; echo >> /etc/passwd"]
+    )
+    api.get("before start", "/containers/box/changes", read=sorted_by("Path"))
+    api.need("POST", "/containers/box/start")
+    api.need("POST", "/containers/box/wait")
+    api.get("after", "/containers/box/changes", read=sorted_by("Path"))
+
+
+def listing(api: Recorder) -> None:
+    api.create("made", Labels={"course": "containers", "part": "1"}, Cmd=["sh", "-c", "echo 'a b'"])
+    api.finish("ended", "sh", "-c", "echo hello > /file; exit 3", Labels={"course": "containers"})
+    api.run("runs", "sleep", "1000", ExposedPorts={"80/tcp": {}, "443/tcp": {}})
+    list_of_names = lambda body: [names for item in json.loads(body) for names in item["Names"]]  # noqa: E731
+    api.get("running", "/containers/json")
+    api.get("all", "/containers/json?all=1")
+    api.get("with sizes", "/containers/json?all=true&size=true")
+    for limit in ("1", "2", "-1", "0", "many"):
+        api.get(f"limit {limit}", f"/containers/json?limit={limit}", read=list_of_names)
+    for name, filters in {
+        "name": {"name": ["ma"]},
+        "name as a pattern": {"name": ["^/?e.*d$"]},
+        "names": {"name": ["made", "runs"]},
+        "id": {"id": [api.need("GET", "/containers/made/json").json()["Id"][:8]]},
+        "status": {"status": ["created", "exited"]},
+        "label": {"label": ["course"]},
+        "label with value": {"label": ["part=1"]},
+        "labels": {"label": ["course=containers", "part"]},
+        "exit code": {"exited": ["3"]},
+        "ancestor": {"ancestor": ["busybox"]},
+        "unknown ancestor": {"ancestor": ["nothing"]},
+        "before": {"before": ["ended"]},
+        "since": {"since": ["ended"]},
+        "since an unknown one": {"since": ["nobody"]},
+        "network": {"network": ["bridge"]},
+        "exposed port": {"expose": ["80"]},
+        "published port": {"publish": ["80"]},
+        "volume": {"volume": ["data"]},
+        "old form": {"name": {"made": True}},
+        "unknown key": {"colour": ["red"]},
+        "unknown status": {"status": ["asleep"]},
+        "exit code that is none": {"exited": ["three"]},
+        "exposed port that is none": {"expose": ["http"]},
+    }.items():
+        api.get(
+            f"by {name}", "/containers/json?all=1&filters=" + quote(json.dumps(filters)), read=list_of_names
+        )
+    api.get("filters that are no JSON", "/containers/json?filters={")
+    api.get("all that is no truth value", "/containers/json?all=maybe", read=list_of_names)
+
+
+def pruning(api: Recorder) -> None:
+    api.finish("ended", "sh", "-c", "echo 12345 > /file")
+    api.create("made", Labels={"keep": ""})
+    api.run("runs", "sleep", "1000")
+    api.post("unknown filter", "/containers/prune?filters=" + quote('{"colour": ["red"]}'))
+    api.post("but for a label", "/containers/prune?filters=" + quote('{"label!": ["keep"]}'))
+    api.post("prune", "/containers/prune")
+    api.get("left", "/containers/json?all=1")
+
+
+def removing(api: Recorder) -> None:
+    api.run("box", "sleep", "1000")
+    api.delete("with force", "/containers/box?force=1")
+    api.create("box", Volumes={"/data": {}})
+    api.delete("with volumes", "/containers/box?v=1")
+    api.get("volumes left", "/volumes")
+    api.create("box")
+    api.delete("link", "/containers/box?link=1")
