@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Iterable
 
 from labkernel.engine.linux.libc import function
+
+TYPE_CHECKING = False  # typing itself is not loaded: see runtime.launcher
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 #: Every capability, in the kernel's order: the number of each is its place.
 NAMES = (

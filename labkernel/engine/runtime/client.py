@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import marshal
 import os
 import signal as signals
 import socket
@@ -22,7 +23,7 @@ from typing import Any
 from labkernel.engine.errors import System
 from labkernel.engine.runtime import seccomp
 from labkernel.engine.runtime.cgroups import Cgroups
-from labkernel.engine.runtime.launcher.process import LARGEST_MESSAGE, single_id
+from labkernel.engine.runtime.launcher.process import LARGEST_MESSAGE, mapped_ids
 from labkernel.engine.runtime.spec import SECCOMP_ANNOTATION, Resources, resources_spec
 
 #: The directory that `import labkernel` finds the package in.
@@ -89,7 +90,8 @@ class Launcher:
         self._starting: dict[str, asyncio.Future[Started]] = {}
         self._running: dict[str, Started] = {}
         self._profiles: dict[str, str] = {}
-        self._single_id = single_id()
+        self._filter_files: dict[tuple[str, ...], list[str]] = {}
+        self._single_id = mapped_ids() == 1
         self._outgoing: deque[tuple[bytes, list[int]]] = deque()
         #: Done when the launcher has ended though nobody closed it; its containers have died with it.
         self.lost: asyncio.Future[None] = self._loop.create_future()
@@ -147,7 +149,7 @@ class Launcher:
         request = {
             "do": "run",
             "key": container_id,
-            "bundle": str(bundle.resolve()),
+            "bundle": os.path.abspath(bundle),
             "spec": spec,
             "cgroup": plan,
             "filters": self._filters(profile, spec["process"]),
@@ -233,13 +235,16 @@ class Launcher:
 
     def _filters(self, profile: str, process: Mapping[str, Any]) -> list[str]:
         """The files of the system call filters for a process, in the order they are put on."""
-        directory = self._state_dir / "seccomp"
-        found = []
-        if profile == "default":
-            found.append(seccomp.default_filter(directory, process["capabilities"]["bounding"]))
-        if self._single_id:
-            found.append(seccomp.ownership_filter(directory))
-        return [str(path) for path in found if path is not None]
+        key = (profile, *process["capabilities"]["bounding"])
+        if key not in self._filter_files:
+            directory = self._state_dir / "seccomp"
+            found = []
+            if profile == "default":
+                found.append(seccomp.default_filter(directory, process["capabilities"]["bounding"]))
+            if self._single_id:
+                found.append(seccomp.ownership_filter(directory))
+            self._filter_files[key] = [str(path) for path in found if path is not None]
+        return self._filter_files[key]
 
     async def _start(
         self, request: dict[str, Any], streams: tuple[int | None, ...], terminal: bool
@@ -255,13 +260,13 @@ class Launcher:
 
     def _send(self, request: dict[str, Any], fds: list[int]) -> None:
         """Send, or keep until the launcher takes it; the descriptors are closed once they are sent."""
-        data = json.dumps(request).encode()
+        data = marshal.dumps(request)
         if len(data) > LARGEST_MESSAGE:
             memory = os.memfd_create("request", os.MFD_CLOEXEC)
             with os.fdopen(os.dup(memory), "wb") as file:
                 file.write(data)
             os.lseek(memory, 0, os.SEEK_SET)
-            data, fds = b'{"do": "read"}', [memory, *fds]
+            data, fds = marshal.dumps({"do": "read"}), [memory, *fds]
         self._outgoing.append((data, fds))
         if len(self._outgoing) == 1:
             self._flush()
@@ -294,7 +299,7 @@ class Launcher:
             if not data:
                 self._lose()
                 return
-            event = json.loads(data)
+            event = marshal.loads(data)
             if event["event"] == "exited":
                 self._exited(event)
             else:

@@ -9,17 +9,20 @@ from __future__ import annotations
 
 import errno
 import gc
-import json
+import marshal
 import os
 import signal
 import socket
 import sys
-from typing import Any, NoReturn
 
 from labkernel.engine.linux import interfaces, namespaces, processes, terminals
 from labkernel.engine.linux import mounts as m
 from labkernel.engine.runtime.launcher import cgroup, command, identity, root, users
 from labkernel.engine.runtime.launcher.story import Refused, Story
+
+TYPE_CHECKING = False  # typing itself is not loaded: each page of memory costs every fork
+if TYPE_CHECKING:
+    from typing import Any, NoReturn
 
 #: What a runtime's own failure, after the streams are the container's, ends with.
 EXECUTION_FAILED = 255
@@ -36,6 +39,7 @@ class Birth:
         self.filters: list[bytes] = request["filters"]
         self.size: tuple[int, int] | None = request["size"]
         self.single_id: bool = request["single_id"]
+        self.user_namespace: bool = request["user_namespace"]
         self.streams = streams
         self.channel = channel
         self.story = story
@@ -94,10 +98,6 @@ def forget_the_launcher() -> None:
     # A module imported from here on could come from the container's files.
     sys.path.clear()
     sys.meta_path.clear()
-    signal.set_wakeup_fd(-1)
-    for ignored in (signal.SIGPIPE, signal.SIGXFSZ):  # Python ignores these, and what is ignored stays so
-        signal.signal(ignored, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_SETMASK, ())
     os.umask(0)
     os.setsid()
 
@@ -147,7 +147,7 @@ def mount_everything(birth: Birth, new_root: root.Root, spec: dict[str, Any]) ->
     root.separate_mounts(any(following & set(mount["options"]) for mount in wanted))
     if wanted and wanted[0]["destination"] == "/":
         story.begin("overlay", wanted[0]["options"][0])
-        root.mount_layers(new_root, wanted[0]["options"])
+        root.mount_layers(new_root, wanted[0]["options"], user_namespace=birth.user_namespace)
         wanted = wanted[1:]
     else:
         story.begin("root", new_root.path)
@@ -278,8 +278,10 @@ def refuse_own_program(path: str) -> None:
 
 def report(birth: Birth) -> None:
     """The story so far, with the terminal's master where there is one."""
-    message = json.dumps({"steps": birth.story.steps, "warnings": birth.story.warnings}).encode()
-    socket.send_fds(birth.channel, [message], [birth.terminal[0]] if birth.terminal else [])
+    message = marshal.dumps({"steps": birth.story.steps, "warnings": birth.story.warnings})
+    socket.send_fds(
+        birth.channel, [message], [birth.terminal[0]] if birth.terminal else [], socket.MSG_NOSIGNAL
+    )
 
 
 def execute(path: str, args: list[str], environment: dict[str, str]) -> NoReturn:

@@ -1,7 +1,7 @@
 """What the launcher does to cgroups: it carries out the plan that `runtime.cgroups` made. Nothing is decided here.
 
 A plan is {"create": directories, outermost first; "write": [file, value, warning when it fails or ""]; "join": files that
-take a process id (v1); "into": the directory to be born in (v2); "device_program": hexadecimal BPF (v2);
+the process writes 0 to (v1); "into": the directory to be born in (v2); "device_program": hexadecimal BPF (v2);
 "thaw": [file, value] pairs; "oom": files that count kills; "remove": directories, those made later included}.
 """
 
@@ -10,10 +10,13 @@ from __future__ import annotations
 import errno
 import os
 import signal
-from typing import Any
 
 from labkernel.engine.linux import bpf
 from labkernel.engine.runtime.launcher.story import Refused
+
+TYPE_CHECKING = False  # typing itself is not loaded: each page of memory costs every fork
+if TYPE_CHECKING:
+    from typing import Any
 
 
 def create(plan: dict[str, Any]) -> list[str]:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import resource
-from typing import Any
 
 from labkernel.engine.linux import capabilities, processes, seccomp
 from labkernel.engine.runtime.launcher import users
 from labkernel.engine.runtime.launcher.story import Story
+
+TYPE_CHECKING = False  # typing itself is not loaded: each page of memory costs every fork
+if TYPE_CHECKING:
+    from typing import Any
 
 
 def look_up(user: dict[str, Any]) -> users.Identity:

@@ -1,32 +1,37 @@
 """The launcher's own life: wait for requests of the engine and for the ends of processes, and answer with events.
 
-Requests and events are JSON, one message each, over the socket that the engine holds the other end of; descriptors travel
-with them. When the engine goes away, whatever runs here is killed and its cgroups are removed.
+Requests and events are messages on the socket that the engine holds the other end of; descriptors travel with them.
+They are written by `marshal`, the interpreter's own format, since both ends are the same interpreter and the modules for
+JSON would cost each fork their memory. When the engine goes away, whatever runs here is killed and its cgroups are removed.
 
 Requests: {"do": "run" | "exec" | "kill" | "forget", "key": ...}. Events: {"event": "started" | "failed" | "exited", "key": ...}.
 """
 
 from __future__ import annotations
 
-import array  # noqa: F401  socket.send_fds imports it, and a newborn process must import nothing
+import array  # noqa: F401  used by socket.send_fds; a newborn process must find every module loaded
 import errno
 import gc
-import json
+import marshal
 import os
 import select
 import signal
 import socket
 import time
-from typing import Any
 
 from labkernel.engine.linux import namespaces, processes
 from labkernel.engine.runtime.launcher import birth, cgroup
 from labkernel.engine.runtime.launcher.story import Refused, Story
 
+TYPE_CHECKING = False  # typing itself is not loaded: each page of memory costs every fork
+if TYPE_CHECKING:
+    from typing import Any
+
 #: A message longer than this arrives as a file in memory.
 LARGEST_MESSAGE = 64 * 1024
 #: How long the processes of a killed container may take to leave its cgroups.
 REMOVAL_SECONDS = 10.0
+ALL_IDS = 2**32 - 1
 
 
 class Child:
@@ -70,7 +75,9 @@ class LauncherProcess:
         self.filters: dict[str, bytes] = {}
         self.pid_namespace = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
         self.null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
-        self.single_id = single_id()
+        mapped = mapped_ids()
+        self.single_id = mapped == 1
+        self.user_namespace = mapped < ALL_IDS
         self.poll = select.epoll()
         self.poll.register(engine, select.EPOLLIN)
         wakeup, signalled = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
@@ -103,10 +110,10 @@ class LauncherProcess:
             return False
         if not data:
             return False
-        request = json.loads(data)
+        request = marshal.loads(data)
         if request["do"] == "read":
             with os.fdopen(fds.pop(0), "rb") as file:
-                request = json.load(file)
+                request = marshal.load(file)
         try:
             if request["do"] == "run":
                 self.run(request, fds)
@@ -199,6 +206,7 @@ class LauncherProcess:
         """Clone the new process and remember it; never returns in the new process."""
         request["filters"] = [self.filter(path) for path in request["filters"]]
         request["single_id"] = self.single_id
+        request["user_namespace"] = self.user_namespace
         given = iter(fds)
         streams = [next(given) if there else self.null for there in request["streams"]]
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -223,7 +231,7 @@ class LauncherProcess:
         except BaseException as error:
             try:
                 failure = _failure(error, new.story)
-                new.channel.send(json.dumps({"failure": failure, "steps": new.story.steps}).encode())
+                new.channel.send(marshal.dumps({"failure": failure, "steps": new.story.steps}))
             finally:
                 os._exit(1)
 
@@ -254,7 +262,7 @@ class LauncherProcess:
                 data, fds = b"", []
             if not data:
                 break
-            message = json.loads(data)
+            message = marshal.loads(data)
             child.steps = message["steps"]
             child.failure = message.get("failure")
             child.warnings = message.get("warnings", child.warnings)
@@ -324,7 +332,7 @@ class LauncherProcess:
     def send(self, event: dict[str, Any], fds: list[int] | None = None) -> None:
         """One message to the engine. When it is gone, the loop will notice by itself."""
         try:
-            socket.send_fds(self.engine, [json.dumps(event).encode()], fds or [])
+            socket.send_fds(self.engine, [marshal.dumps(event)], fds or [], socket.MSG_NOSIGNAL)
         except ConnectionError:
             return
 
@@ -346,10 +354,10 @@ class LauncherProcess:
             time.sleep(0.002)
 
 
-def single_id() -> bool:
-    """Whether just one user id exists in this user namespace."""
+def mapped_ids() -> int:
+    """How many user ids exist in this user namespace: ALL_IDS in the machine's own."""
     with open("/proc/self/uid_map") as file:
-        return sum(int(line.split()[2]) for line in file) == 1
+        return sum(int(line.split()[2]) for line in file)
 
 
 def _failure(error: BaseException, story: Story) -> dict[str, Any]:
@@ -367,6 +375,12 @@ def _failure(error: BaseException, story: Story) -> dict[str, Any]:
 def main(fd: int) -> None:
     """Serve the engine whose socket is descriptor `fd`."""
     engine = socket.socket(fileno=fd)
+    for ignored in (
+        signal.SIGPIPE,
+        signal.SIGXFSZ,
+    ):  # by Python; and what is ignored stays so in every container
+        signal.signal(ignored, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
     os.set_inheritable(fd, False)
     os.chdir("/")
     gc.collect()

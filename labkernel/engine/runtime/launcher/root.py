@@ -10,14 +10,16 @@ from __future__ import annotations
 import errno
 import os
 import posixpath
-import re
 import stat
-from typing import Any
 
 from labkernel.engine.linux import mounts as m
 from labkernel.engine.linux import namespaces
 from labkernel.engine.linux.paths import RESOLVE_NO_MAGICLINKS, RESOLVE_NO_SYMLINKS, RESOLVE_IN_ROOT, openat2
 from labkernel.engine.runtime.launcher.story import Refused
+
+TYPE_CHECKING = False  # typing itself is not loaded: each page of memory costs every fork
+if TYPE_CHECKING:
+    from typing import Any
 
 #: mount(2)'s flag for each option that is not passed to the file system itself.
 FLAGS = {
@@ -62,6 +64,11 @@ class Root:
         self.path = path
         self.fd = -1
 
+    def enter(self) -> None:
+        """Open it, now that it is mounted, and learn its path as the kernel tells it, free of links."""
+        self.fd = os.open(self.path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        self.path = os.readlink(f"/proc/self/fd/{self.fd}")
+
     def open(self, path: str, flags: int = os.O_PATH, *, resolve: int = 0) -> int:
         """A descriptor of a path of the container; links lead where they would lead inside."""
         return openat2(self.fd, path, flags, resolve=RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS | resolve)
@@ -92,10 +99,10 @@ def separate_mounts(keep_slave: bool) -> None:
     m.mount("", "/", "", m.MS_REC | (m.MS_SLAVE if keep_slave else m.MS_PRIVATE))
 
 
-def mount_layers(root: Root, options: list[str]) -> None:
+def mount_layers(root: Root, options: list[str], *, user_namespace: bool) -> None:
     """Mount the overlay that is the root. Its directories are given relative to the one they share, to be short."""
     values = dict(option.partition("=")[::2] for option in options)
-    lower = re.split(r"(?<!\\):", values.pop("lowerdir"))
+    lower = _split_directories(values.pop("lowerdir"))
     directories = [*lower, values["upperdir"], values["workdir"]]
     top = os.path.commonpath(directories)
     # A common path that ends in an escape would be cut in two: leave such paths alone.
@@ -104,7 +111,7 @@ def mount_layers(root: Root, options: list[str]) -> None:
         lower = [os.path.relpath(path, top) for path in lower]
         values["upperdir"] = os.path.relpath(values["upperdir"], top)
         values["workdir"] = os.path.relpath(values["workdir"], top)
-    if os.geteuid() == 0 and _in_user_namespace():
+    if user_namespace:
         values["userxattr"] = ""
     rest = ",".join(f"{key}={value}" if value else key for key, value in values.items())
     data = f"lowerdir={':'.join(lower)},{rest}"
@@ -113,16 +120,33 @@ def mount_layers(root: Root, options: list[str]) -> None:
     else:
         _mount_many_layers(root, lower, values)
     os.chdir("/")
-    root.fd = os.open(root.path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    root.enter()
+
+
+def _split_directories(value: str) -> list[str]:
+    """The directories of lowerdir, still escaped: a colon parts them unless a backslash takes its meaning."""
+    found = [""]
+    for part in value.split(":"):
+        if found[-1].endswith("\\"):
+            found[-1] += ":" + part
+        elif found == [""]:
+            found = [part]
+        else:
+            found.append(part)
+    return found
+
+
+def _unescape(value: str) -> str:
+    return value.replace("\\:", ":").replace("\\,", ",").replace("\\\\", "\\")
 
 
 def _mount_many_layers(root: Root, lower: list[str], values: dict[str, str]) -> None:
     """More layers than mount(2) has room to name: one fsconfig(2) for each (Linux 6.7)."""
     context = m.fsopen("overlay")
     for directory in lower:
-        m.fsconfig_set(context, "lowerdir+", re.sub(r"\\(.)", r"\1", directory))
+        m.fsconfig_set(context, "lowerdir+", _unescape(directory))
     for key, value in values.items():
-        m.fsconfig_set(context, key, value and re.sub(r"\\(.)", r"\1", value) or None)
+        m.fsconfig_set(context, key, _unescape(value) or None)
     m.fsconfig_create(context)
     mounted = m.fsmount(context)
     m.move_mount(mounted, "", -100, root.path, m.MOVE_MOUNT_F_EMPTY_PATH)
@@ -134,7 +158,7 @@ def mount_directory(root: Root) -> None:
     """Make a plain directory the root: a mount of itself, since only a mount can be pivoted to."""
     m.mount(root.path, root.path, "", m.MS_BIND | m.MS_REC)
     m.mount("", root.path, "", m.MS_PRIVATE | m.MS_REC)
-    root.fd = os.open(root.path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    root.enter()
 
 
 def mount_on(root: Root, mount: dict[str, Any], cgroup: dict[str, Any]) -> None:
@@ -203,20 +227,17 @@ def bind(root: Root, source: str, destination: str, options: list[str]) -> None:
     os.close(target)
 
 
-_OTHER_CONTAINER = re.compile(r"(/proc/\d+)/root(/.*)")
-
-
 def _open_source(source: str, flags: int) -> int:
     """The mount to bind. What another container has mounted can only be copied in its own mount namespace."""
-    match = _OTHER_CONTAINER.fullmatch(source)
+    process, other_root, inside = source.partition("/root/")
     try:
-        if match is None:
+        if not (other_root and process.startswith("/proc/") and process[6:].isdecimal()):
             return m.open_tree(-100, source, flags)
         own = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
-        other = os.open(match[1] + "/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+        other = os.open(process + "/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
         namespaces.setns(other, namespaces.CLONE_NEWNS)
         try:
-            return m.open_tree(-100, match[2], flags)
+            return m.open_tree(-100, "/" + inside, flags)
         finally:
             namespaces.setns(own, namespaces.CLONE_NEWNS)
             os.close(own)
@@ -383,8 +404,3 @@ def pivot(root: Root) -> None:
     m.umount2(".", m.MNT_DETACH)
     os.chdir("/")
     os.close(root.fd)
-
-
-def _in_user_namespace() -> bool:
-    with open("/proc/self/uid_map") as file:
-        return file.read().split() != ["0", "0", "4294967295"]

@@ -8,22 +8,25 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple
 
 from labkernel.engine.runtime.launcher.story import Refused
+
+TYPE_CHECKING = False  # typing itself is not loaded: each page of memory costs every fork
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
 
 LARGEST_FILE = 16 * 1024 * 1024
 LARGEST_ID = 2**31 - 1
 
 
-class Identity(NamedTuple):
+class Identity:
     """The ids of a process and its home directory."""
 
-    uid: int
-    gid: int
-    groups: tuple[int, ...]
-    home: str
+    def __init__(self, uid: int, gid: int, groups: list[int], home: str) -> None:
+        self.uid = uid
+        self.gid = gid
+        self.groups = groups
+        self.home = home
 
 
 def resolve(user: str, additional_groups: Sequence[str], passwd: str, group: str) -> Identity:
@@ -41,7 +44,7 @@ def resolve(user: str, additional_groups: Sequence[str], passwd: str, group: str
         groups = [int(fields[2]) for fields in entries if login in fields[3].split(",")]
     groups += [_find_group(wanted, entries) for wanted in additional_groups]
     # The primary group is among the others too, or a file it owns could be read by giving it up (CVE-2022-2995).
-    return Identity(uid, gid, tuple(dict.fromkeys([gid, *groups])), home or "/")
+    return Identity(uid, gid, list(dict.fromkeys([gid, *groups])), home or "/")
 
 
 def read_database(path: str) -> str:
