@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from labkernel.commands.command import Command, Invocation
@@ -91,11 +92,15 @@ def row(
         "CreatedSince": ago(image["Created"]),
         "CreatedAt": local_time(image["Created"]),
         "Size": human_size(size, precision=3),
-        "VirtualSize": human_size(size, precision=3),
+        "VirtualSize": human_size(size),
         "SharedSize": human_size(shared) if shared >= 0 else "N/A",
         "UniqueSize": human_size(size - shared) if shared >= 0 else "N/A",
         "Containers": str(count) if count >= 0 else "N/A",
     }
+
+
+def _rfc3339(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds).astimezone().isoformat().replace("+00:00", "Z")
 
 
 HISTORY_HEADINGS = {
@@ -120,14 +125,14 @@ def history(client: DockerClient, invocation: Invocation, console: Console) -> R
         rows.append(
             {
                 "ID": image.removeprefix("sha256:")[:12] if truncate and image != "<missing>" else image,
-                "CreatedSince": ago(layer["Created"]) if human else local_time(layer["Created"]),
+                "CreatedSince": ago(layer["Created"]) if human else _rfc3339(layer["Created"]),
                 "CreatedAt": local_time(layer["Created"]),
                 "CreatedBy": shorten(created_by, 45) if truncate else created_by,
                 "Size": human_size(layer["Size"], precision=3) if human else str(layer["Size"]),
                 "Comment": layer["Comment"],
             }
         )
-    columns = ("ID", "CreatedSince" if options["human"] else "CreatedAt", "CreatedBy", "Size", "Comment")
+    columns = ("ID", "CreatedSince", "CreatedBy", "Size", "Comment")
     return Listing(
         rows, list(layers), HISTORY_HEADINGS, columns, options["format"], "ID" if options["quiet"] else None
     )

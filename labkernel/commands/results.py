@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import html
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from labkernel.commands.template import Template
+from labkernel.commands.errors import CommandError, nearest
+from labkernel.commands.template import Struct, Template, TemplateError
 
 
 class Result:
@@ -76,6 +78,9 @@ class Listing(Result):
     quiet: str | None = None
     exit_code: int = field(default=0)
 
+    def __post_init__(self) -> None:
+        self._formatted = self._by_template() if self.template not in {None, "", "table"} else None
+
     def __len__(self) -> int:
         return len(self.rows)
 
@@ -87,19 +92,55 @@ class Listing(Result):
 
     @property
     def text(self) -> str:
-        if self.template in {None, "", "table"}:
-            if self.quiet:
-                return "\n".join(row[self.quiet] for row in self.rows)
-            return align([list(self._titles()), *([row[c] for c in self.columns] for row in self.rows)])
-        assert self.template is not None
-        if self.template == "json":
-            return "\n".join(json.dumps(row, ensure_ascii=False) for row in self.rows)
-        if self.template.startswith("table"):
-            template = Template(_unescape(self.template.removeprefix("table").strip()))
-            lines = [template.render(row) for row in (self.headings, *self.rows)]
-            return align([line.split("\t") for line in lines])
-        template = Template(_unescape(self.template))
-        return "\n".join(template.render(row) for row in self.rows)
+        if self._formatted is not None:
+            return self._formatted
+        if self.quiet:
+            return "\n".join(row[self.quiet] for row in self.rows)
+        return align([list(self._titles()), *([row[c] for c in self.columns] for row in self.rows)])
+
+    def _by_template(self) -> str:
+        """The rows by --format. Raises CommandError for a template that cannot be read or asks for unknown
+        fields.
+        """
+        template = str(self.template)
+        if template == "json":
+            template = "{{json .}}"
+        with_headings = template.startswith("table")
+        try:
+            parsed = Template(
+                _unescape(template.removeprefix("table").strip() if with_headings else template)
+            )
+            lines = [
+                parsed.render(self._fields(row, entry))
+                for row, entry in zip(self.rows, self.data, strict=True)
+            ]
+            if not with_headings:
+                return "\n".join(lines)
+            titles = parsed.render(self._headings())
+            return align([line.split("\t") for line in (titles, *lines)])
+        except TemplateError as error:
+            missing = re.search(r'no entry for key "(\w+)"', str(error))
+            near = nearest(missing[1], self.headings) if missing else None
+            raise CommandError(
+                f"template parsing error: {error}",
+                hint=f"did you mean {near}?"
+                if near
+                else f"the fields are {', '.join(sorted(self.headings))}",
+                exit_code=64,
+            ) from None
+
+    def _headings(self) -> Struct:
+        titles = Struct(self.headings)
+        titles.methods["Label"] = lambda name: name.rpartition(".")[2]
+        return titles
+
+    @staticmethod
+    def _fields(row: Mapping[str, str], entry: Any) -> Struct:
+        labels = entry.get("Labels") if isinstance(entry, Mapping) else None
+        fields = Struct(sorted(row.items()))
+        if isinstance(labels, Mapping) or "Labels" in row:
+            fields.methods["Label"] = (labels or {}).get
+        return fields
 
     def _titles(self) -> Iterator[str]:
         return (self.headings[column] for column in self.columns)

@@ -273,7 +273,8 @@ def _df_verbose(found: Mapping[str, Any]) -> str:
             _section(container_rows, ps.HEADINGS, container_columns),
             "\nLocal Volumes space usage:\n",
             _section(volume_rows, volumes.HEADINGS, ("Name", "Links", "Size")),
-            f"\nBuild cache usage: {human_size(cache)}",
+            f"\nBuild cache usage: {human_size(cache)}\n",
+            align([["CACHE ID", "CACHE TYPE", "SIZE", "CREATED", "LAST USED", "USAGE", "SHARED"]]),
         ]
     )
 

@@ -21,7 +21,14 @@ class TemplateError(ValueError):
 
 
 class Struct(dict[str, Any]):
-    """An object with fixed fields, as against a map: it prints as {a b}, and a missing field is an error."""
+    """An object with fixed fields, as against a map: it prints as {a b}, and a missing field is an error.
+
+    `methods` are called with the operands that follow: {{.Label "name"}}.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.methods: dict[str, Callable[..., Any]] = {}
 
 
 _MAPS = {
@@ -321,6 +328,9 @@ class _Run:
                     raise TemplateError(
                         f'template: :1: executing "" at <{first.value}>: wrong arguments for {first.value}'
                     ) from None
+            elif method := self.method(first, dot):
+                value = method(*[self.operand(operand, dot) for operand in rest], *final)
+                value = "" if value is None else value
             elif rest or final:
                 raise TemplateError(
                     f'template: :1: executing "" at <{first.text}>: can\'t give argument to non-function'
@@ -328,6 +338,13 @@ class _Run:
             else:
                 value = self.operand(first, dot)
         return value
+
+    @staticmethod
+    def method(operand: _Operand, dot: Any) -> Callable[..., Any] | None:
+        """The method that a single field names: `Label` in {{.Label "a"}}."""
+        if operand.kind != "field" or len(operand.fields) != 1 or not isinstance(dot, Struct):
+            return None
+        return dot.methods.get(operand.fields[0])
 
     def operand(self, operand: _Operand, dot: Any) -> Any:
         value: Any
