@@ -66,6 +66,7 @@ class Networks:
         thread = NamespaceThread(rootless=rootless)
         try:
             outside = await thread.run(Outside, thread, f"labkernel-{mark}", state_dir, rootless)
+            outside.start_user_mode()
             await thread.run(outside.remove_interface, interface)
             subnet = choose_subnet(await thread.run(host_subnets, thread))
         except OSError as error:
@@ -212,7 +213,7 @@ class Networks:
 
     async def close(self) -> None:
         """Leave the host as `open` found it."""
-        for container_id in list(self._connections):
+        for container_id in [*self._connections]:
             await self.disconnect(container_id)
         for network in self._networks.values():
             with contextlib.suppress(EngineError, OSError):

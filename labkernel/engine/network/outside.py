@@ -6,6 +6,7 @@ part: gateways, routes and address translation are in there, and `user_mode` con
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import ipaddress
 import socket
@@ -29,7 +30,8 @@ class Outside:
         self._thread = thread
         self.namespace = thread.outside
         self.mtu = _mtu_of_default_route(thread)
-        self.user_mode = UserModeNetwork(self.namespace, self.mtu, state_dir) if rootless else None
+        self.user_mode = UserModeNetwork(thread, self.mtu, state_dir) if rootless else None
+        self._starting: asyncio.Task[None] | None = None
         self.firewall: Firewall | None = None
         self._firewall_error = ""
         netlink = nftables_socket()
@@ -39,6 +41,11 @@ class Outside:
             # Containers still reach each other, and are reached through the engine's listeners.
             netlink.close()
             self._firewall_error = f"{error.filename or 'nftables'}: {error.strerror}"
+
+    def start_user_mode(self) -> None:
+        """Start what reaches the world for an ordinary user; the first bridge waits for it."""
+        if self.user_mode:
+            self._starting = asyncio.ensure_future(self.user_mode.start())
 
     @property
     def nameservers(self) -> Sequence[str]:
@@ -56,8 +63,8 @@ class Outside:
         await self._thread.run(self._add_gateway, interface, gateway)
         if self.firewall:
             self.firewall.add_bridge(interface, gateway.network)
-        if self.user_mode:
-            await self.user_mode.start()
+        if self._starting:
+            await asyncio.shield(self._starting)
 
     def _add_gateway(self, interface: str, gateway: ipaddress.IPv4Interface) -> None:
         index = socket.if_nametoindex(interface)
@@ -96,7 +103,8 @@ class Outside:
         return found
 
     async def close(self) -> None:
-        if self.user_mode:
+        if self.user_mode and self._starting:
+            await asyncio.wait([self._starting])
             await self.user_mode.close()
         if self.firewall:
             self.firewall.close()

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from labkernel.engine.linux import rtnetlink
 from labkernel.engine.linux.mounts import MNT_DETACH, MS_BIND, mount, umount2
-from labkernel.engine.network.namespaces import NetworkNamespace
+from labkernel.engine.network.namespaces import NamespaceThread
 
 #: The addresses slirp4netns has always used: its gateway, its name server, and ours. pasta is told the same.
 GATEWAY, NAMESERVER, ADDRESS = "10.0.2.2", "10.0.2.3", "10.0.2.100"
@@ -26,10 +26,12 @@ INTERFACE = "tap0"
 START_SECONDS = 5.0
 TUN_DEVICE = Path("/dev/net/tun")
 
-#: Runs a command that the kernel kills when its parent, the engine, dies (PR_SET_PDEATHSIG).
+#: Runs a command that the kernel kills when its parent, the engine, dies (PR_SET_PDEATHSIG). Python ignores
+#: SIGPIPE, and some versions of pasta give up when they find it ignored.
 _DIES_WITH_PARENT = """\
 import ctypes, os, signal, sys
 ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+signal.signal(signal.SIGPIPE, signal.SIG_DFL)
 if os.getppid() == int(sys.argv[1]):
     os.execv(sys.argv[2], sys.argv[2:])
 """
@@ -38,7 +40,17 @@ if os.getppid() == int(sys.argv[1]):
 def pasta_command(program: str, netns: str, mtu: int) -> list[str]:
     """pasta(1): no ports forwarded either way, addresses of our choice, DNS at `NAMESERVER`."""
     return [
-        *(program, "--foreground", "--quiet", "--config-net", "--netns", netns, "--ns-ifname", INTERFACE),
+        *(
+            program,
+            "--foreground",
+            "--quiet",
+            "--config-net",
+            "--no-netns-quit",
+            "--netns",
+            netns,
+            "--ns-ifname",
+            INTERFACE,
+        ),
         *("--address", ADDRESS, "--netmask", "24", "--gateway", GATEWAY, "--mtu", str(mtu), "--ipv4-only"),
         *("--dns-forward", NAMESERVER, "--no-map-gw"),
         *("--tcp-ports", "none", "--udp-ports", "none", "--tcp-ns", "none", "--udp-ns", "none"),
@@ -57,8 +69,8 @@ COMMANDS = {"pasta": pasta_command, "slirp4netns": slirp4netns_command}
 class UserModeNetwork:
     """The process, once started. `state_dir` is where its namespace gets a path."""
 
-    def __init__(self, outside: NetworkNamespace, mtu: int, state_dir: Path) -> None:
-        self._outside = outside
+    def __init__(self, thread: NamespaceThread, mtu: int, state_dir: Path) -> None:
+        self._thread = thread
         self._mtu = mtu
         self._place = state_dir / "outside.netns"
         self._process: asyncio.subprocess.Process | None = None
@@ -75,7 +87,7 @@ class UserModeNetwork:
         # Both drop the privilege to look into the engine's /proc before they open the namespace. The mount is
         # seen in the engine's own mount namespace only.
         self._place.touch()
-        mount(self._outside.path, str(self._place), flags=MS_BIND)
+        mount(self._thread.outside.path, str(self._place), flags=MS_BIND)
         try:
             for name, command in COMMANDS.items():
                 program = shutil.which(name)
@@ -93,7 +105,8 @@ class UserModeNetwork:
         output = asyncio.ensure_future(_tail(process))
         deadline = time.monotonic() + START_SECONDS
         while process.returncode is None and time.monotonic() < deadline:
-            if any(route.destination.prefixlen == 0 for route in rtnetlink.routes(self._outside.netlink)):
+            routes = await self._thread.run(rtnetlink.routes, self._thread.outside.netlink)
+            if any(route.destination.prefixlen == 0 for route in routes):
                 self._process = process
                 return True
             await asyncio.sleep(0.005)
@@ -115,6 +128,11 @@ class UserModeNetwork:
             found.append(
                 f"containers reach each other but not the outside world: this user may not open {TUN_DEVICE};"
                 f" as root: chmod 666 {TUN_DEVICE}"
+            )
+        elif self._process and self._process.returncode is not None:
+            found.append(
+                "containers reach each other but no longer the outside world: the process that carried their"
+                " traffic has ended; restart the engine"
             )
         elif self._failures:
             found.append(
