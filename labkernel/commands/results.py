@@ -122,7 +122,7 @@ class Listing(Result):
             missing = re.search(r'no entry for key "(\w+)"', str(error))
             near = nearest(missing[1], self.headings) if missing else None
             raise CommandError(
-                f"template parsing error: {error}",
+                f"failed to {'execute' if 'executing' in str(error) else 'parse'} template: {error}",
                 hint=f"did you mean {near}?"
                 if near
                 else f"the fields are {', '.join(sorted(self.headings))}",

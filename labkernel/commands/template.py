@@ -34,19 +34,36 @@ class Struct(dict[str, Any]):
 _MAPS = {
     *(
         "Annotations",
-        "Config.Config",
         "Containers",
         "Data",
         "DriverOpts",
         "ExposedPorts",
         "Labels",
+        "LogConfig.Config",
         "Networks",
     ),
     *("Options", "PortBindings", "Ports", "StorageOpt", "Sysctls", "Tmpfs", "Volumes"),
 }
-_POINTERS = frozenset(
-    ["DeviceIDs", "Healthcheck", "Init", "MemorySwappiness", "OomKillDisable", "PidsLimit", "IPAMConfig"]
-)
+_POINTERS = {
+    "DeviceIDs",
+    "Healthcheck",
+    "Init",
+    "MemorySwappiness",
+    "OomKillDisable",
+    "PidsLimit",
+    "IPAMConfig",
+}
+_OPTIONAL = {
+    "Annotations",
+    "Health",
+    "Healthcheck",
+    "MacAddress",
+    "OnBuild",
+    "Shell",
+    "StopSignal",
+    "StopTimeout",
+}
+"""Fields that the API leaves out when they are empty: Go has them as nil."""
 
 
 class _Nil(list[Any]):
@@ -56,7 +73,10 @@ class _Nil(list[Any]):
 def structured(value: Any, name: str = "") -> Any:
     """The API's JSON with each object marked as a map or a Struct, by the name of the field that holds it."""
     if isinstance(value, dict):
-        members = {key: structured(item, key) for key, item in value.items()}
+        members = {
+            key: structured(item, f"{name}.{key}" if f"{name}.{key}" in _MAPS else key)
+            for key, item in value.items()
+        }
         return members if name in _MAPS else Struct(members)
     if isinstance(value, list):
         return [structured(item, "" if name in _MAPS else name) for item in value]
@@ -377,8 +397,10 @@ _NO_VALUE = _NoValue()
 
 def _member(value: Any, name: str, text: str) -> Any:
     where = f'template: :1: executing "" at <{text}>'
-    if isinstance(value, Struct) and name not in value:
+    if isinstance(value, Struct) and name not in value and name not in _OPTIONAL:
         raise TemplateError(f'{where}: map has no entry for key "{name}"')
+    if isinstance(value, Struct):
+        return value.get(name)
     if isinstance(value, Mapping):
         return value.get(name, _NO_VALUE)
     if value is None or value is _NO_VALUE:
