@@ -129,7 +129,7 @@ class _Extractor:
 
     def run(self, limit: Limit | None) -> Extracted:
         size = entries = 0
-        self._lookup(b"")
+        os.close(self._lookup(b""))  # Raises FileNotFoundError for a missing destination.
         for entry in self.reader:
             size += entry.size
             entries += 1
@@ -241,7 +241,11 @@ class _Extractor:
         parent, base = _split(name)
         directory = self._lookup(parent)
         try:
-            os.mkdir(base, 0o700, dir_fd=directory)
+            try:
+                os.mkdir(base, 0o700, dir_fd=directory)
+            except FileExistsError:
+                link = name.decode(errors="backslashreplace")
+                raise self.reader.error(f"the link {link!r} on its way leads nowhere,") from None
             if self.keep_ownership:
                 os.chown(base, uid, gid, dir_fd=directory, follow_symlinks=False)
             os.chmod(base, mode, dir_fd=directory)
