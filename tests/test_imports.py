@@ -58,7 +58,9 @@ LAYERS = {
     "labkernel.engine.distribution": Layer(),
     "labkernel.engine.catalog": Layer(others=("debian", "pysequoia", "requests", "urllib3", "zstandard")),
     "labkernel.engine.network": Layer(ours=("labkernel.engine.linux",), others=("pyroute2",)),
-    "labkernel.engine.runtime": Layer(ours=("labkernel.engine.linux",), others=("pyseccomp",)),
+    "labkernel.engine.runtime": Layer(
+        ours=("labkernel.engine.runtime.launcher", "labkernel.engine.linux"), others=("pyseccomp",)
+    ),
     # Started as `python -I -S`: nothing installed is within its reach.
     "labkernel.engine.runtime.launcher": Layer(ours=("labkernel.engine.linux",)),
     "labkernel.engine.linux": Layer(),
@@ -135,8 +137,8 @@ def test_every_package_has_a_row_of_its_own() -> None:
             "import importlib\nimportlib.import_module('labkernel.commands')",
         ),
         ("labkernel.engine.linux.mount", "from labkernel.engine.errors import System"),
-        ("labkernel.engine.runtime.launcher", "import pyseccomp"),
-        ("labkernel.engine.runtime.launcher", "from labkernel.engine.runtime import spec"),
+        ("labkernel.engine.runtime.launcher.birth", "import pyseccomp"),
+        ("labkernel.engine.runtime.launcher.birth", "from labkernel.engine.runtime import spec"),
         ("labkernel.engine.containers", "import docker"),
         ("labkernel.engine.errors", "from labkernel.engine import database"),
     ],
