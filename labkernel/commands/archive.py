@@ -191,7 +191,8 @@ def _to_container(
         if console.stdin is None:
             raise CommandError("there is no standard input here")
         stdin = console.stdin
-        _put(client, container, path, iter(lambda: stdin.read(1 << 20), b""))
+        tar = iter(lambda: stdin.read(1 << 20), b"")
+        _put(client, container, path, tar, keep_owner=invocation.options["archive"])
         return Text()
     local = Path(source).expanduser()
     if not local.exists() and not local.is_symlink():
@@ -210,16 +211,17 @@ def _to_container(
 
     def counted() -> Iterator[bytes]:
         nonlocal sent
-        for piece in tree_tar(local, name, keep_owner=invocation.options["archive"]):
+        for piece in tree_tar(local, name):
             sent += len(piece)
             yield piece
 
-    _put(client, container, directory, counted())
+    _put(client, container, directory, counted(), keep_owner=invocation.options["archive"])
     return _copied(sent, f"{container}:{invocation.arguments[1].partition(':')[2]}", invocation, console)
 
 
-def _put(client: DockerClient, container: str, path: str, tar: Iterable[bytes]) -> None:
-    client.api.put_archive(container, path, tar)
+def _put(client: DockerClient, container: str, path: str, tar: Iterable[bytes], *, keep_owner: bool) -> None:
+    params = {"path": path, "noOverwriteDirNonDir": "true", **({"copyUIDGID": "true"} if keep_owner else {})}
+    call(client, "PUT", f"/containers/{quote(container)}/archive", params=params, data=tar)
 
 
 def _copied(count: int, target: str, invocation: Invocation, console: Console) -> Result:

@@ -52,14 +52,14 @@ def _walk(directory: Path, prefix: str, ignore: DockerIgnore, always: set[str]) 
                 yield from _walk(Path(entry.path), below, ignore, always)
 
 
-def tree_tar(path: Path, name: str, *, keep_owner: bool) -> Iterator[bytes]:
+def tree_tar(path: Path, name: str) -> Iterator[bytes]:
     """A tar of the file or directory `path`, called `name` in it; "" for a directory's content alone."""
     links: dict[tuple[int, int], str] = {}
     if name:
-        yield from _member(name, path, links, keep_owner=keep_owner)
+        yield from _member(name, path, links, keep_owner=True)
     if path.is_dir() and (not name or not path.is_symlink()):
         for below, member in _walk(path, f"{name}/" if name else "", DockerIgnore(""), set()):
-            yield from _member(below, member, links, keep_owner=keep_owner)
+            yield from _member(below, member, links, keep_owner=True)
     yield b"\0" * 1024
 
 

@@ -211,7 +211,7 @@ def _always(hint: str) -> _Give:
 _HINTS: Sequence[tuple[str, _Give]] = (
     (r"hint: (.+)", lambda match, client: match[1].strip()),
     (r"no such image: (\S+)", _no_such_image),
-    (r"(?:pull access denied for|repository) (\S+?),? ", _no_such_image),
+    (r"pull access denied for (\S+?),? ", _no_such_image),
     (r"no such container: (\S+)", _no_such_container),
     (r'container name "/?([^"]+)" is already in use by container "?(\w+)', _name_in_use),
     (r"Bind for \S*:(\d+) failed: port is already allocated", _port_taken),
@@ -235,6 +235,10 @@ _HINTS: Sequence[tuple[str, _Give]] = (
     (
         r"image is being used by|conflict: unable to (?:remove|delete)",
         _always("docker ps -a shows the containers that use it; docker rm them, or force with -f"),
+    ),
+    (
+        r"https?://\S+.*(dial tcp|no such host|i/o timeout)",
+        _always("no registry answers from here; images that are stored here work without one"),
     ),
     (
         r"no space left on device",

@@ -9,7 +9,6 @@ from labkernel.commands.attached import DETACH_KEYS, Capture, join
 from labkernel.commands.command import Command, Invocation
 from labkernel.commands.console import Console
 from labkernel.commands.container_config import environment
-from labkernel.commands.errors import CommandError
 from labkernel.commands.flags import many, switch, text
 from labkernel.commands.http import call, hijack
 from labkernel.commands.results import Finished, Result, Text
@@ -52,12 +51,9 @@ def exec_(client: DockerClient, invocation: Invocation, console: Console) -> Res
         detach_keys=options["detach-keys"] or DETACH_KEYS,
     )
     code = 0 if detached else int(client.api.exec_inspect(created)["ExitCode"] or 0)
-    if code in {126, 127} and b"OCI runtime exec failed" in capture.stdout:
-        raise CommandError(
-            capture.stdout.decode(errors="replace").strip(),
-            hint=f"{name} has no such command",
-            exit_code=code,
-        )
+    if code in {126, 127} and b"exec failed" in capture.stdout:  # the engine's words are shown already
+        hint = f"hint: {command[0]} is no command in {name}; look with: docker exec {name} ls /bin\n"
+        console.write_error(hint.encode())
     return Finished(name, code, bytes(capture.stdout), bytes(capture.stderr), detached)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -24,10 +24,12 @@ def call(
     *,
     params: Mapping[str, Any] | None = None,
     body: Any = None,
+    data: Iterable[bytes] | None = None,
     headers: Mapping[str, str] | None = None,
     stream: bool = False,
 ) -> requests.Response:
-    """One request, such as `call(client, "GET", "/containers/web/top")`; `body` is sent as JSON.
+    """One request, such as `call(client, "GET", "/containers/web/top")`; `body` is sent as JSON, `data`
+    (a tar, mostly) as it comes.
 
     Raises docker.errors.APIError (NotFound and so on) for the API's errors.
     """
@@ -37,12 +39,18 @@ def call(
     sent = {
         key: json.dumps(value) if isinstance(value, dict) else value for key, value in (params or {}).items()
     }
+    content_type: dict[str, str] = {}
+    if body is not None or data is not None:
+        content_type = {"Content-Type": "application/x-tar" if body is None else "application/json"}
     response = client.api.request(
         method,
         f"{client.api.base_url}/v{client.api.api_version}{path}",
         params=sent,
-        data=None if body is None else json.dumps(body),
-        headers={**({} if body is None else {"Content-Type": "application/json"}), **(headers or {})},
+        data=data if body is None else json.dumps(body),
+        headers={
+            "Content-Type": "application/x-tar" if body is None else "application/json",
+            **(headers or {}),
+        },
         stream=stream,
     )
     try:

@@ -133,8 +133,9 @@ def history(client: DockerClient, invocation: Invocation, console: Console) -> R
             }
         )
     columns = ("ID", "CreatedSince", "CreatedBy", "Size", "Comment")
+    headings = HISTORY_HEADINGS if options["human"] else {**HISTORY_HEADINGS, "CreatedSince": "CREATED AT"}
     return Listing(
-        rows, list(layers), HISTORY_HEADINGS, columns, options["format"], "ID" if options["quiet"] else None
+        rows, list(layers), headings, columns, options["format"], "ID" if options["quiet"] else None
     )
 
 

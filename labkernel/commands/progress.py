@@ -40,7 +40,8 @@ def raise_error(message: Mapping[str, Any]) -> None:
     """Raise the error that a message may carry."""
     if "errorDetail" in message or "error" in message:
         detail = message.get("errorDetail") or {}
-        raise CommandError(detail.get("message") or message.get("error") or "the engine reports an error")
+        what = detail.get("message") or message.get("error") or "the engine reports an error"
+        raise CommandError(what, exit_code=detail.get("code") or 1)  # a RUN that fails has its own exit code
 
 
 def status_line(message: Mapping[str, Any]) -> str:

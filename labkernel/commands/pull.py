@@ -64,10 +64,19 @@ def pull_image(
 def _not_pulled(client: DockerClient, repository: str, error: CommandError) -> CommandError:
     """A pull that failed is most often a slip in the name, or a room without the registry."""
     if re.search(r"dial tcp|i/o timeout|no such host|network is unreachable|connection refused", error.what):
-        error.why = f"it is not stored here, and the registry {registry_of(repository)} does not answer"
-    known = sorted({*local_names(client), *CATALOG_NAMES})
-    near = nearest(repository, known)
-    error.hint = f"did you mean `{near}`?" if near else f"images here: {', '.join(known[:8])}"
+        error.why = f"the registry {registry_of(repository)} does not answer"
+    stored = local_names(client)
+    known = sorted({*stored, *CATALOG_NAMES})
+    if repository in stored:
+        error.hint = f"an image {repository} is stored here, and works without a registry"
+    elif repository in CATALOG_NAMES:
+        error.hint = (
+            f"labkernel images make {repository}   (makes it without a registry, in labkernel's own engine)"
+        )
+    elif near := nearest(repository, known):
+        error.hint = f"did you mean `{near}`?"
+    else:
+        error.hint = f"images here: {', '.join(known[:8])}"
     error.where = None
     return error
 

@@ -33,7 +33,7 @@ def commit(client: DockerClient, invocation: Invocation, console: Console) -> Re
         "changes": options["change"],
         "pause": "1" if options["pause"] else "0",
     }
-    return Text(str(call(client, "POST", "/commit", params=parameters).json()["Id"]))
+    return Text(str(call(client, "POST", "/commit", params=parameters, body={}).json()["Id"]))
 
 
 def import_(client: DockerClient, invocation: Invocation, console: Console) -> Result:
@@ -53,17 +53,12 @@ def import_(client: DockerClient, invocation: Invocation, console: Console) -> R
         )
     else:
         with _opened(source, console) as file:
-            response = client.api.post(
-                f"{client.api.base_url}/v{client.api.api_version}/images/create",
-                params={**parameters, "fromSrc": "-"},
-                data=_blocks(file),
-                headers={"Content-Type": "application/x-tar"},
-                stream=True,
+            parameters["fromSrc"] = "-"
+            response = call(
+                client, "POST", "/images/create", params=parameters, data=_blocks(file), stream=True
             )
     image = ""
     for message in messages(response):
-        if "message" in message:
-            raise CommandError(f"Error response from daemon: {message['message']}")
         raise_error(message)
         image = str(message.get("status") or image)
     return Text(image)
@@ -111,15 +106,8 @@ def load(client: DockerClient, invocation: Invocation, console: Console) -> Resu
             "requested load from stdin, but stdin is empty", hint="name the archive: docker load -i FILE"
         )
     with _opened(source, console) as file:
-        response = client.api.post(
-            f"{client.api.base_url}/v{client.api.api_version}/images/load",
-            params={"quiet": "1" if options["quiet"] else "0"},
-            data=_blocks(file),
-            headers={"Content-Type": "application/x-tar"},
-            stream=True,
-        )
-    if response.status_code >= 400:
-        raise CommandError(f"Error response from daemon: {response.json().get('message', '')}")
+        params = {"quiet": "1" if options["quiet"] else "0"}
+        response = call(client, "POST", "/images/load", params=params, data=_blocks(file), stream=True)
     show_progress(messages(response), console)
     return Text()
 
