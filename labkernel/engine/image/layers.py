@@ -123,7 +123,7 @@ class Layers:
         self._database = database
         self._blobs = blobs
         self._overlay = overlay
-        self._keep_ownership = keep_ownership
+        self.keep_ownership = keep_ownership
         self._lock = threading.Lock()
         self._last_name = max((int(name) for name in os.listdir(directory) if name.isdigit()), default=0)
         # Layers that belong to no image yet: kept until one is made of them, or until the next open.
@@ -182,7 +182,7 @@ class Layers:
         """As `adopt`, with a copy of the directory, which stays in use: `docker commit`."""
         self._require(parent)
         with self._place() as place:
-            copy_tree(upper, place, overlay=self._overlay, keep_ownership=self._keep_ownership)
+            copy_tree(upper, place, overlay=self._overlay, keep_ownership=self.keep_ownership)
             return self.adopt(place, parent, newest=newest)
 
     def unpack(
@@ -211,7 +211,7 @@ class Layers:
                 place,
                 overlay=self._overlay,
                 lower=self.directories(parent),
-                keep_ownership=self._keep_ownership,
+                keep_ownership=self.keep_ownership,
                 limit=limit,
             )
             if expected_diff_id is None:

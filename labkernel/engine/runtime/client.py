@@ -127,6 +127,20 @@ class Launcher:
         """What containers cannot have on this machine, a plain sentence each; for warnings."""
         return [*self._cgroups.limits(), *seccomp.limits()]
 
+    @property
+    def controllers(self) -> frozenset[str]:
+        """The control group controllers that containers can be limited and measured with here."""
+        return self._cgroups.controllers
+
+    @property
+    def filters_system_calls(self) -> bool:
+        """Whether seccomp filters can be made here."""
+        return not seccomp.limits()
+
+    def unenforceable(self, resources: Resources) -> list[str]:
+        """A warning for each of these limits that cannot be enforced here."""
+        return list(self._cgroups.plan("", resources_spec(resources))["warnings"])
+
     async def run(
         self,
         container_id: str,
@@ -153,7 +167,7 @@ class Launcher:
             "spec": spec,
             "cgroup": plan,
             "filters": self._filters(profile, spec["process"]),
-            "size": terminal_size,
+            "size": terminal_size and tuple(terminal_size),
         }
         self._profiles[container_id] = profile
         started = await self._start(request, (stdin, stdout, stderr), spec["process"]["terminal"])
@@ -179,9 +193,9 @@ class Launcher:
             "do": "exec",
             "key": exec_id,
             "container": container_id,
-            "process": dict(process),
+            "process": json.loads(json.dumps(process)),  # marshal takes no subclasses
             "filters": self._filters(self._profiles.get(container_id, "default"), process),
-            "size": terminal_size,
+            "size": terminal_size and tuple(terminal_size),
         }
         return await self._start(request, (stdin, stdout, stderr), process["terminal"])
 
@@ -191,7 +205,7 @@ class Launcher:
         One that has ended is no error.
         """
         if key in self._running:
-            self._send({"do": "kill", "key": key, "signal": signal}, [])
+            self._send({"do": "kill", "key": key, "signal": int(signal)}, [])
 
     async def pause(self, container_id: str) -> None:
         """Freeze every process of the container. Raises errors.System where there is no freezer."""

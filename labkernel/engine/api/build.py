@@ -1,0 +1,90 @@
+"""`POST /build`: the classic builder's protocol."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+from labkernel.engine.api.http import Answer, Request, Response
+from labkernel.engine.api.images import Output, json_lines
+from labkernel.engine.api.transfer import body_file
+from labkernel.engine.build.context import BuildContext
+from labkernel.engine.build.interface import BuildOptions, error_message
+from labkernel.engine.engine import Engine
+from labkernel.engine.errors import EngineError, InvalidParameter
+
+_HOST_CONFIG = {
+    "memory": "Memory",
+    "memswap": "MemorySwap",
+    "cpushares": "CpuShares",
+    "cpuquota": "CpuQuota",
+    "cpuperiod": "CpuPeriod",
+    "shmsize": "ShmSize",
+}
+
+
+def build_options(request: Request) -> BuildOptions:
+    """The query of a build. Raises InvalidParameter."""
+    host_config: dict[str, Any] = {"NetworkMode": request.argument("networkmode") or "default"}
+    for argument, key in _HOST_CONFIG.items():
+        if value := request.integer(argument):
+            host_config[key] = value
+    if cpus := request.argument("cpusetcpus"):
+        host_config["CpusetCpus"] = cpus
+    if hosts := request.argument("extrahosts"):
+        host_config["ExtraHosts"] = hosts.split(",")
+    return BuildOptions(
+        dockerfile=request.argument("dockerfile") or "Dockerfile",
+        tags=[tag for tag in request.query.get("t", []) if tag],
+        build_args=_object(request, "buildargs"),
+        labels=_object(request, "labels"),
+        target=request.argument("target"),
+        platform=request.argument("platform"),
+        no_cache=request.flag("nocache"),
+        pull=request.flag("pull"),
+        quiet=request.flag("q"),
+        remove=request.flag("rm", True),
+        force_remove=request.flag("forcerm"),
+        host_config=host_config,
+    )
+
+
+def _object(request: Request, name: str) -> dict[str, Any]:
+    text = request.argument(name)
+    if not text:
+        return {}
+    try:
+        value = json.loads(text)
+    except ValueError:
+        value = None
+    if not isinstance(value, dict):
+        raise InvalidParameter(f"invalid {name}: {text!r} is not a JSON object")
+    return value
+
+
+async def build(engine: Engine, request: Request) -> Answer:
+    if request.argument("version") == "2":
+        raise InvalidParameter(
+            "BuildKit is not offered", hint="DOCKER_BUILDKIT=0 docker build uses the builder that is"
+        )
+    if remote := request.argument("remote"):
+        raise InvalidParameter(f"building from {remote} is not offered", hint="fetch it, and build from the directory")
+    options = build_options(request)
+    with engine.store.temporary() as place:
+        async with body_file(request) as tar:
+            context = await asyncio.to_thread(BuildContext.receive, tar, place)
+
+    async def work(output: Output) -> None:
+        with context:
+            try:
+                await engine.builder.build(context, options, output)
+            except EngineError as error:
+                output(error_message(error))
+
+    return json_lines(work)
+
+
+async def prune(engine: Engine, request: Request) -> Answer:
+    """Steps are images here, as in dockerd's classic builder: there is no other cache to prune."""
+    return Response.json({"CachesDeleted": None, "SpaceReclaimed": 0})

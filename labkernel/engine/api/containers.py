@@ -1,0 +1,206 @@
+"""`/containers`: what is asked of them, but for their streams."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+from labkernel.engine.api.http import Answer, Request, Response, StreamResponse
+from labkernel.engine.api.transfer import body_file, written
+from labkernel.engine.containers import archive, bundle, processes, usage
+from labkernel.engine.containers import config as container_config
+from labkernel.engine.containers.container import Container
+from labkernel.engine.engine import Engine
+from labkernel.engine.errors import InvalidParameter
+
+_UPDATABLE = frozenset(
+    "BlkioWeight CpuShares CpuPeriod CpuQuota CpuRealtimePeriod CpuRealtimeRuntime CpusetCpus CpusetMems Memory "
+    "MemorySwap MemoryReservation KernelMemory PidsLimit NanoCpus RestartPolicy".split()
+)
+
+
+def _named(engine: Engine, request: Request) -> Container:
+    return engine.containers.get(request.parameters["name"])
+
+
+async def list_(engine: Engine, request: Request) -> Answer:
+    return Response.json(
+        engine.containers.list(
+            all=request.flag("all"),
+            limit=request.integer("limit", 0) or 0,
+            size=request.flag("size"),
+            filters=request.filters(),
+        )
+    )
+
+
+async def create(engine: Engine, request: Request) -> Answer:
+    body = await request.json()
+    container, warnings = await engine.containers.create(body, request.argument("name"))
+    warnings += engine.launcher.unenforceable(bundle.resources(container.host_config))
+    return Response.json({"Id": container.id, "Warnings": warnings}, 201)
+
+
+async def inspect(engine: Engine, request: Request) -> Answer:
+    return Response.json(engine.containers.inspect(_named(engine, request), size=request.flag("size")))
+
+
+async def start(engine: Engine, request: Request) -> Answer:
+    await engine.containers.lifecycle.start(_named(engine, request))
+    return Response.empty()
+
+
+async def stop(engine: Engine, request: Request) -> Answer:
+    container = _named(engine, request)
+    if request.argument("signal"):
+        container.config["StopSignal"] = request.argument("signal")
+    await engine.containers.lifecycle.stop(container, request.integer("t"))
+    return Response.empty()
+
+
+async def restart(engine: Engine, request: Request) -> Answer:
+    await engine.containers.lifecycle.restart(_named(engine, request), request.integer("t"))
+    return Response.empty()
+
+
+async def kill(engine: Engine, request: Request) -> Answer:
+    await engine.containers.lifecycle.kill(_named(engine, request), request.argument("signal") or "SIGKILL")
+    return Response.empty()
+
+
+async def pause(engine: Engine, request: Request) -> Answer:
+    await engine.containers.lifecycle.pause(_named(engine, request))
+    return Response.empty()
+
+
+async def unpause(engine: Engine, request: Request) -> Answer:
+    await engine.containers.lifecycle.unpause(_named(engine, request))
+    return Response.empty()
+
+
+async def wait(engine: Engine, request: Request) -> Answer:
+    """The head is sent at once, so that the client knows that the wait has begun before it starts the container."""
+    condition = request.argument("condition", "not-running")
+    if condition not in ("", "not-running", "next-exit", "removed"):
+        raise InvalidParameter(f'invalid condition: "{condition}"')
+    ended = _named(engine, request).exit_of(condition)
+
+    async def body() -> AsyncIterator[bytes]:
+        yield json.dumps({"StatusCode": await ended}).encode() + b"\n"
+
+    return StreamResponse(body())
+
+
+async def remove(engine: Engine, request: Request) -> Answer:
+    if request.flag("link"):
+        raise InvalidParameter("links are not offered", hint="use a user-defined network")
+    await engine.containers.remove(
+        _named(engine, request), force=request.flag("force"), volumes=request.flag("v")
+    )
+    return Response.empty()
+
+
+async def prune(engine: Engine, request: Request) -> Answer:
+    return Response.json(await engine.containers.prune(request.filters()))
+
+
+async def rename(engine: Engine, request: Request) -> Answer:
+    engine.containers.rename(_named(engine, request), request.argument("name"))
+    return Response.empty()
+
+
+async def resize(engine: Engine, request: Request) -> Answer:
+    container = _named(engine, request)
+    engine.containers.lifecycle.resize(container, *terminal_size(request))
+    return Response.empty(200)
+
+
+def terminal_size(request: Request) -> tuple[int, int]:
+    """(rows, columns) of the arguments h and w. Raises InvalidParameter."""
+    sizes = []
+    for name in ("h", "w"):
+        text = request.argument(name)
+        if not text.isascii() or not text.isdigit() or int(text) > 65535:
+            raise InvalidParameter(f'strconv.Atoi: parsing "{text}": invalid syntax')
+        sizes.append(int(text))
+    return sizes[0], sizes[1]
+
+
+async def update(engine: Engine, request: Request) -> Answer:
+    container, body = _named(engine, request), await request.json()
+    changed = {key: value for key, value in body.items() if key in _UPDATABLE and value not in (None, 0, "")}
+    merged = {**container.host_config, **changed}
+    if merged["RestartPolicy"].get("Name") and container.host_config["AutoRemove"]:
+        raise InvalidParameter("Restart policy cannot be updated because AutoRemove is enabled for the container")
+    container_config.validate(container.config, merged, engine.total_memory)
+    container.host_config.update(changed)
+    warnings = await engine.containers.lifecycle.update_limits(container)
+    return Response.json({"Warnings": warnings or None})
+
+
+async def top(engine: Engine, request: Request) -> Answer:
+    container = engine.containers.running(request.parameters["name"])
+    pids = engine.launcher.processes(container.id)
+    arguments = request.argument("ps_args") or "-ef"
+    return Response.json(await asyncio.to_thread(processes.top, pids, arguments))
+
+
+async def stats(engine: Engine, request: Request) -> Answer:
+    container = _named(engine, request)
+    one_shot = request.flag("one-shot")
+    samples = usage.samples(engine, container, stream=request.flag("stream", True), one_shot=one_shot)
+
+    async def body() -> AsyncIterator[bytes]:
+        async for sample in samples:
+            yield json.dumps(sample).encode() + b"\n"
+
+    return StreamResponse(body())
+
+
+async def changes(engine: Engine, request: Request) -> Answer:
+    container = _named(engine, request)
+    found: list[dict[str, Any]] = await asyncio.to_thread(archive.changes, container, engine.store)
+    return Response.json(found or None)
+
+
+async def export(engine: Engine, request: Request) -> Answer:
+    container = _named(engine, request)
+    engine.containers.lifecycle.publish(container, "export")
+    return StreamResponse(
+        written(lambda out: archive.export(container, engine.store, out)), "application/octet-stream"
+    )
+
+
+def _path(request: Request) -> str:
+    path = request.argument("path")
+    if not path:
+        raise InvalidParameter("bad parameter: 'path' cannot be empty")
+    return path
+
+
+async def archive_stat(engine: Engine, request: Request) -> Answer:
+    container, path = _named(engine, request), _path(request)
+    described = await asyncio.to_thread(archive.path_stat, container, engine.store, path)
+    return Response(200, headers={"X-Docker-Container-Path-Stat": described})
+
+
+async def archive_get(engine: Engine, request: Request) -> Answer:
+    container, path = _named(engine, request), _path(request)
+    described = await asyncio.to_thread(archive.path_stat, container, engine.store, path)
+    return StreamResponse(
+        written(lambda out: archive.write_archive(container, engine.store, path, out)),
+        "application/x-tar",
+        headers={"X-Docker-Container-Path-Stat": described},
+    )
+
+
+async def archive_put(engine: Engine, request: Request) -> Answer:
+    container, path = _named(engine, request), _path(request)
+    keep_kinds = request.flag("noOverwriteDirNonDir")
+    async with body_file(request) as tar:
+        await asyncio.to_thread(
+            archive.read_archive, container, engine.store, path, tar, no_overwrite_dir_non_dir=keep_kinds
+        )
+    return Response.empty(200)

@@ -1,0 +1,60 @@
+"""`/exec`: further processes in running containers."""
+
+from __future__ import annotations
+
+from labkernel.engine.api.containers import terminal_size
+from labkernel.engine.api.http import Answer, Disconnected, Request, Response
+from labkernel.engine.api.streams import content_type, converse, frame, parse_detach_keys
+from labkernel.engine.engine import Engine
+from labkernel.engine.errors import EngineError
+
+
+async def create(engine: Engine, request: Request) -> Answer:
+    body = await request.json()
+    container = engine.containers.running(request.parameters["name"])
+    return Response.json({"Id": engine.execs.create(container, body).id}, 201)
+
+
+async def inspect(engine: Engine, request: Request) -> Answer:
+    return Response.json(engine.execs.get(request.parameters["id"]).describe())
+
+
+async def resize(engine: Engine, request: Request) -> Answer:
+    asked = engine.execs.get(request.parameters["id"])
+    asked.stdio.resize(*terminal_size(request))
+    return Response.empty(200)
+
+
+async def start(engine: Engine, request: Request) -> Answer:
+    asked = engine.execs.get(request.parameters["id"])
+    body = await request.json(required=False)
+    engine.execs.check_startable(asked)
+    size = body.get("ConsoleSize")
+    rows_columns = (int(size[0]), int(size[1])) if isinstance(size, list) and len(size) == 2 and size[0] else None
+    if body.get("Detach"):
+        await engine.execs.start(asked, rows_columns)
+        return Response.empty(200)
+    terminal = asked.config["Tty"]
+    keys = parse_detach_keys(asked.config["DetachKeys"]) if terminal else b""
+    wanted = {s for s in ("stdout", "stderr") if asked.config["AttachStdout" if s == "stdout" else "AttachStderr"]}
+    if terminal:
+        wanted.add("stdout")
+    tap = asked.stdio.tap()
+    connection = await request.hijack(content_type(request, terminal))
+    try:
+        try:
+            await engine.execs.start(asked, rows_columns)
+        except EngineError as error:
+            # The 101 is sent: the message goes where the output would have gone, as with dockerd.
+            text = f"{error.message}\r\n".encode()
+            await connection.write(text if terminal else frame("stdout", text))
+            return None
+        await converse(
+            connection, asked.stdio, tap, wanted, terminal=terminal, stdin=asked.config["AttachStdin"], keys=keys
+        )
+    except Disconnected:
+        pass
+    finally:
+        asked.stdio.untap(tap)
+        connection.close()
+    return None

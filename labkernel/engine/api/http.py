@@ -1,0 +1,479 @@
+"""HTTP/1.1 for the engine: requests in, responses, streams and hijacked connections out.
+
+llhttp (through httptools) parses; this file owns the connection, because the Docker Engine API takes connections
+over: after `101 UPGRADED` (or a bare `200`) the socket carries raw bytes both ways, and the client closes its
+writing half to say that stdin has ended while it still reads. No HTTP framework hands over such a socket.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Any, TypeVar
+from urllib.parse import parse_qs, unquote, urlsplit
+
+import httptools
+
+from labkernel.engine.errors import InvalidParameter
+
+log = logging.getLogger(__name__)
+
+HEADER_LIMIT = 1 << 20
+"""Bytes of request line and headers; Go's net/http, which clients are tested against, allows as much."""
+JSON_LIMIT = 16 << 20
+"""Bytes of a JSON body; container descriptions are kilobytes."""
+BODY_HIGH_WATER = 4 << 20
+"""Bytes of an unread body held in memory before the socket is no longer read."""
+
+T = TypeVar("T")
+
+
+class Disconnected(Exception):
+    """The client went away."""
+
+
+class ByteQueue:
+    """Bytes from a socket to a reader: bounded by pausing the socket, ended by end-of-file or by a lost connection."""
+
+    def __init__(self, pause: Callable[[], None], resume: Callable[[], None]) -> None:
+        self._chunks: deque[bytes] = deque()
+        self._size = 0
+        self._ended = False
+        self._lost = False
+        self._arrived = asyncio.Event()
+        self._pause, self._resume = pause, resume
+        self._paused = False
+
+    def feed(self, data: bytes) -> None:
+        self._chunks.append(data)
+        self._size += len(data)
+        self._arrived.set()
+        if self._size > BODY_HIGH_WATER and not self._paused:
+            self._paused = True
+            self._pause()
+
+    def end(self, *, lost: bool = False) -> None:
+        self._lost = self._lost or (lost and not self._ended)
+        self._ended = True
+        self._arrived.set()
+
+    async def read(self) -> bytes:
+        """The next chunk, or b"" at the end.
+
+        Raises:
+            Disconnected: the connection broke before the end.
+        """
+        while not self._chunks:
+            if self._lost:
+                raise Disconnected
+            if self._ended:
+                return b""
+            self._arrived.clear()
+            await self._arrived.wait()
+        chunk = self._chunks.popleft()
+        self._size -= len(chunk)
+        if self._paused and self._size < BODY_HIGH_WATER // 2:
+            self._paused = False
+            self._resume()
+        return chunk
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        while chunk := await self.read():
+            yield chunk
+
+
+@dataclass
+class Request:
+    """One request. `path` is decoded and has lost its `/v1.NN` prefix; header names are lower case."""
+
+    method: str
+    path: str
+    query: dict[str, list[str]]
+    headers: dict[str, str]
+    body: ByteQueue
+    connection: Connection
+    api_version: tuple[int, int]
+    parameters: dict[str, str] = field(default_factory=dict)
+
+    def argument(self, name: str, default: str = "") -> str:
+        values = self.query.get(name)
+        return values[0] if values else default
+
+    def flag(self, name: str, default: bool = False) -> bool:
+        """A boolean query argument: Docker takes anything but these words as true."""
+        values = self.query.get(name)
+        if not values:
+            return default
+        return values[0].strip().lower() not in ("", "0", "no", "false", "none")
+
+    def integer(self, name: str, default: int | None = None) -> int | None:
+        text = self.argument(name)
+        if not text:
+            return default
+        try:
+            return int(text)
+        except ValueError:
+            raise InvalidParameter(f"invalid value for {name}: {text!r} is not an integer") from None
+
+    def filters(self) -> dict[str, list[str]]:
+        """The `filters` argument: `{"label": ["a=b"]}`, or the older `{"label": {"a=b": true}}`."""
+        text = self.argument("filters")
+        if not text:
+            return {}
+        try:
+            given = json.loads(text)
+            return {key: [str(value) for value in values] for key, values in given.items()}
+        except (ValueError, AttributeError, TypeError):
+            raise InvalidParameter(f"invalid filter: {text!r} is not a JSON object of lists") from None
+
+    async def json(self, *, required: bool = True) -> dict[str, Any]:
+        """The body as a JSON object.
+
+        Raises:
+            InvalidParameter: not JSON, not an object, absent, or larger than JSON_LIMIT.
+        """
+        data = bytearray()
+        async for chunk in self.body:
+            data += chunk
+            if len(data) > JSON_LIMIT:
+                raise InvalidParameter(f"request body is larger than {JSON_LIMIT} bytes")
+        if not data:
+            if required:
+                raise InvalidParameter("invalid JSON: got EOF while reading request body")
+            return {}
+        kind = self.headers.get("content-type", "").split(";")[0].strip()
+        if kind and kind != "application/json":
+            raise InvalidParameter(
+                f"unsupported Content-Type header ({kind}): must be 'application/json'"
+            )
+        try:
+            value = json.loads(data)
+        except (ValueError, RecursionError) as error:
+            raise InvalidParameter(f"invalid JSON: {error}") from None
+        if value is None:
+            return {}
+        if not isinstance(value, dict):
+            raise InvalidParameter(f"invalid JSON: expected an object, found {type(value).__name__}")
+        return value
+
+    async def hijack(self, content_type: str) -> HijackedStream:
+        """Take the connection over: answers 101 when the client asked to upgrade, else a bare 200."""
+        return await self.connection.hijack(self, content_type)
+
+    async def unless_disconnected(self, work: Coroutine[Any, Any, T]) -> T:
+        """Await `work`, cancelled as soon as the client goes away.
+
+        Raises:
+            Disconnected: it went.
+        """
+        task = asyncio.ensure_future(work)
+        lost = asyncio.ensure_future(self.connection.lost.wait())
+        try:
+            await asyncio.wait((task, lost), return_when=asyncio.FIRST_COMPLETED)
+            if not task.done():
+                raise Disconnected
+            return task.result()
+        finally:
+            lost.cancel()
+            if not task.done():
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
+
+
+@dataclass
+class Response:
+    """A whole answer: `body` is sent as it is, with its length."""
+
+    status: int = 200
+    body: bytes = b""
+    content_type: str = "application/json"
+    headers: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def json(cls, value: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+        return cls(status, json.dumps(value, separators=(",", ":")).encode() + b"\n", headers=headers or {})
+
+    @classmethod
+    def empty(cls, status: int = 204) -> Response:
+        return cls(status, b"", content_type="")
+
+
+@dataclass
+class StreamResponse:
+    """An answer that goes on: each chunk is sent when it is there. An EngineError before the first chunk becomes an error response."""
+
+    chunks: AsyncIterator[bytes]
+    content_type: str = "application/json"
+    status: int = 200
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+class HijackedStream:
+    """The raw connection: `read()` what the client sends until it half-closes, `write()` what it shall get."""
+
+    def __init__(self, connection: Connection, incoming: ByteQueue) -> None:
+        self._connection = connection
+        self._incoming = incoming
+        self.lost = connection.lost
+
+    async def read(self) -> bytes:
+        """The next bytes, b"" when the client closed its writing half or is gone."""
+        try:
+            return await self._incoming.read()
+        except Disconnected:
+            return b""
+
+    async def write(self, data: bytes) -> None:
+        """Raises Disconnected when the client is gone."""
+        await self._connection.write(data)
+
+    def close(self) -> None:
+        self._connection.close()
+
+
+Answer = Response | StreamResponse | None
+"""None: the handler hijacked the connection and is done with it."""
+Handler = Callable[[Request], Awaitable[Answer]]
+
+
+class Connection(asyncio.Protocol):
+    """One client connection: requests one after the other, each answered by `handler`."""
+
+    def __init__(self, handler: Handler, server: Server) -> None:
+        self._handler = handler
+        self._server = server
+        self._parser = httptools.HttpRequestParser(self)
+        self._requests: deque[Request] = deque()
+        self._task: asyncio.Task[None] | None = None
+        self._incoming: ByteQueue | None = None  # where bytes go once the connection is hijacked
+        self._upgrade_tail = b""
+        self._keep_alive = True
+        self._head_size = 0
+        self._writable = asyncio.Event()
+        self._writable.set()
+        self.lost = asyncio.Event()
+
+    # asyncio.Protocol
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        self._server.connections.add(self)
+
+    def data_received(self, data: bytes) -> None:
+        if self._incoming is not None:
+            self._incoming.feed(data)
+            return
+        if self._upgrade_tail:
+            self._upgrade_tail += data
+            return
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            self._upgrade_tail = data[upgrade.args[0] :]
+        except httptools.HttpParserError as error:
+            self._refuse(400, f"malformed HTTP request: {error}")
+
+    def eof_received(self) -> bool:
+        if self._incoming is not None:
+            self._incoming.end()
+            return True  # the client half-closed: it still reads
+        if self._requests:
+            self._requests[-1].body.end(lost=True)
+            return True
+        return False
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self.lost.set()
+        self._writable.set()
+        if self._incoming is not None:
+            self._incoming.end(lost=True)
+        for request in self._requests:
+            request.body.end(lost=True)
+        self._server.connections.discard(self)
+
+    def pause_writing(self) -> None:
+        self._writable.clear()
+
+    def resume_writing(self) -> None:
+        self._writable.set()
+
+    # httptools' callbacks
+
+    def on_message_begin(self) -> None:
+        self._url = b""
+        self._headers: dict[str, str] = {}
+        self._head_size = 0
+
+    def on_url(self, url: bytes) -> None:
+        self._url += url
+        self._count_head(len(url))
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._headers[name.decode("latin-1").lower()] = value.decode("utf-8", "surrogateescape")
+        self._count_head(len(name) + len(value))
+
+    def _count_head(self, size: int) -> None:
+        self._head_size += size
+        if self._head_size > HEADER_LIMIT:
+            self._refuse(431, f"request headers are larger than {HEADER_LIMIT} bytes")
+
+    def on_headers_complete(self) -> None:
+        self._keep_alive = self._parser.should_keep_alive()
+        url = urlsplit(self._url.decode("utf-8", "replace"))
+        path, version = split_version(unquote(url.path))
+        body = ByteQueue(self._transport.pause_reading, self._resume_reading)
+        request = Request(
+            method=self._parser.get_method().decode(),
+            path=path,
+            query=parse_qs(url.query, keep_blank_values=True) if url.query else {},
+            headers=self._headers,
+            body=body,
+            connection=self,
+            api_version=version,
+        )
+        if self._headers.get("expect", "").lower() == "100-continue":
+            self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        self._requests.append(request)
+        if self._task is None:
+            self._task = asyncio.get_running_loop().create_task(self._serve())
+
+    def on_body(self, body: bytes) -> None:
+        self._requests[-1].body.feed(body)
+
+    def on_message_complete(self) -> None:
+        if self._requests:
+            self._requests[-1].body.end()
+
+    # answering
+
+    def _resume_reading(self) -> None:
+        if not self._transport.is_closing():
+            self._transport.resume_reading()
+
+    def _refuse(self, status: int, message: str) -> None:
+        if not self._transport.is_closing():
+            self._send(Response.json({"message": message}, status), close=True)
+            self._transport.close()
+
+    async def _serve(self) -> None:
+        while self._requests:
+            request = self._requests[0]
+            try:
+                await self._answer(request)
+            except (Disconnected, ConnectionError):
+                self._transport.close()
+            finally:
+                self._requests.popleft()
+            if self._incoming is not None or self._transport.is_closing():
+                break
+            if request.headers.get("upgrade") or not self._keep_alive:
+                self._transport.close()  # after a refused upgrade the parser cannot go on
+                break
+            if not request.body._ended:  # answered before the body was read: its rest is not worth reading
+                self._transport.close()
+                break
+        self._task = None
+
+    async def _answer(self, request: Request) -> None:
+        answer = await self._handler(request)
+        if answer is None:
+            self._transport.close()
+        elif isinstance(answer, Response):
+            self._send(answer, head_only=request.method == "HEAD")
+            await self._drain()
+        else:
+            await self._stream(request, answer)
+
+    def _send(self, response: Response, *, head_only: bool = False, close: bool = False) -> None:
+        headers = dict(response.headers)
+        if response.content_type and response.body:
+            headers["Content-Type"] = response.content_type
+        if response.status not in (204, 304):
+            headers.setdefault("Content-Length", str(len(response.body)))
+        if close or not self._keep_alive:
+            headers["Connection"] = "close"
+        body = b"" if head_only else response.body
+        self._transport.write(self._head(response.status, headers) + body)
+
+    async def _stream(self, request: Request, response: StreamResponse) -> None:
+        headers = {"Content-Type": response.content_type, **response.headers, "Transfer-Encoding": "chunked"}
+        self._transport.write(self._head(response.status, headers))
+
+        async def send() -> None:
+            async for chunk in response.chunks:
+                if chunk:
+                    await self.write(b"%x\r\n%b\r\n" % (len(chunk), chunk))
+            await self.write(b"0\r\n\r\n")
+
+        await request.unless_disconnected(send())
+
+    def _head(self, status: int, headers: dict[str, str]) -> bytes:
+        lines = [f"HTTP/1.1 {status} {HTTPStatus(status).phrase}"]
+        lines += [f"{name}: {value}" for name, value in (self._server.headers | headers).items()]
+        return ("\r\n".join(lines) + "\r\n\r\n").encode("utf-8", "surrogateescape")
+
+    async def hijack(self, request: Request, content_type: str) -> HijackedStream:
+        incoming = ByteQueue(self._transport.pause_reading, self._resume_reading)
+        if self._upgrade_tail:
+            incoming.feed(self._upgrade_tail)
+        self._incoming = incoming
+        if request.headers.get("upgrade"):
+            head = "HTTP/1.1 101 UPGRADED\r\nContent-Type: {}\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n"
+        else:
+            head = "HTTP/1.1 200 OK\r\nContent-Type: {}\r\n\r\n"
+        await self.write(head.format(content_type).encode())
+        return HijackedStream(self, incoming)
+
+    async def write(self, data: bytes) -> None:
+        """Send, waiting while the client does not read.
+
+        Raises:
+            Disconnected: the client is gone.
+        """
+        if self.lost.is_set():
+            raise Disconnected
+        self._transport.write(data)
+        await self._drain()
+
+    async def _drain(self) -> None:
+        if not self._writable.is_set():
+            await self._writable.wait()
+
+    def close(self) -> None:
+        self._transport.close()
+
+
+class Server:
+    """Listens on a unix socket; `headers` go with every answer."""
+
+    def __init__(self, handler: Handler, headers: dict[str, str]) -> None:
+        self.handler = handler
+        self.headers = headers
+        self.connections: set[Connection] = set()
+        self._server: asyncio.Server | None = None
+
+    async def listen(self, sock: Any) -> None:
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_unix_server(lambda: Connection(self.handler, self), sock=sock)
+
+    async def close(self) -> None:
+        if self._server is not None:
+            self._server.close()
+        for connection in list(self.connections):
+            connection.close()
+
+
+def split_version(path: str) -> tuple[str, tuple[int, int]]:
+    """`/v1.41/info` -> (`/info`, (1, 41)); a path without a version counts as the newest."""
+    if path.startswith("/v") and path[2:3].isdigit():
+        prefix, slash, rest = path[2:].partition("/")
+        major, dot, minor = prefix.partition(".")
+        if dot and major.isdigit() and minor.isdigit():
+            return slash + rest, (int(major), int(minor))
+    return path, (999, 0)

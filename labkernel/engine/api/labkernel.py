@@ -1,0 +1,32 @@
+"""`/labkernel`: what Docker has no word for."""
+
+from __future__ import annotations
+
+from labkernel.engine.api.http import Answer, Request, Response
+from labkernel.engine.api.images import json_lines
+from labkernel.engine.engine import Engine
+from labkernel.engine.errors import InvalidParameter
+
+
+async def make_image(engine: Engine, request: Request) -> Answer:
+    """Make a base image with no registry; progress as a pull's."""
+    name = request.argument("name")
+    if not name:
+        raise InvalidParameter("which image? name is empty", hint=f"one of {', '.join(engine.base_images.known_names())}")
+    return json_lines(lambda output: engine.base_images.make(name, output))
+
+
+async def status(engine: Engine, request: Request) -> Answer:
+    """Where the engine's things are, and what does not work on this machine."""
+    return Response.json(
+        {"Root": str(engine.root), "Rootless": engine.mapping is not None, "Limits": engine.limits()}
+    )
+
+
+async def birth(engine: Engine, request: Request) -> Answer:
+    """The steps in which the launcher made a running container: name, detail, microseconds."""
+    container = engine.containers.running(request.parameters["name"])
+    steps = container.process.steps if container.process is not None else []
+    return Response.json(
+        [{"Name": step.name, "Detail": step.detail, "Microseconds": step.microseconds} for step in steps]
+    )

@@ -1,0 +1,75 @@
+"""The table of URLs: what the Docker Engine API offers here. Its words lead to the files of the same name."""
+
+from __future__ import annotations
+
+from labkernel.engine.api import build, containers, execs, images, labkernel, networks, streams, system, volumes
+from labkernel.engine.api.router import Route
+
+ROUTES = [
+    Route("GET", "/_ping", system.ping),
+    Route("HEAD", "/_ping", system.ping),
+    Route("GET", "/version", system.version),
+    Route("GET", "/info", system.info),
+    Route("GET", "/events", system.events),
+    Route("GET", "/system/df", system.disk_usage),
+    Route("POST", "/auth", system.auth),
+    # containers
+    Route("GET", "/containers/json", containers.list_),
+    Route("POST", "/containers/create", containers.create),
+    Route("POST", "/containers/prune", containers.prune),
+    Route("GET", "/containers/{name}/json", containers.inspect),
+    Route("GET", "/containers/{name}/top", containers.top),
+    Route("GET", "/containers/{name}/stats", containers.stats),
+    Route("GET", "/containers/{name}/changes", containers.changes),
+    Route("GET", "/containers/{name}/export", containers.export),
+    Route("GET", "/containers/{name}/logs", streams.logs),
+    Route("HEAD", "/containers/{name}/archive", containers.archive_stat),
+    Route("GET", "/containers/{name}/archive", containers.archive_get),
+    Route("PUT", "/containers/{name}/archive", containers.archive_put),
+    Route("POST", "/containers/{name}/start", containers.start),
+    Route("POST", "/containers/{name}/stop", containers.stop),
+    Route("POST", "/containers/{name}/restart", containers.restart),
+    Route("POST", "/containers/{name}/kill", containers.kill),
+    Route("POST", "/containers/{name}/pause", containers.pause),
+    Route("POST", "/containers/{name}/unpause", containers.unpause),
+    Route("POST", "/containers/{name}/wait", containers.wait),
+    Route("POST", "/containers/{name}/rename", containers.rename),
+    Route("POST", "/containers/{name}/resize", containers.resize),
+    Route("POST", "/containers/{name}/update", containers.update),
+    Route("POST", "/containers/{name}/attach", streams.attach),
+    Route("DELETE", "/containers/{name}", containers.remove),
+    Route("POST", "/commit", images.commit),
+    # exec
+    Route("POST", "/containers/{name}/exec", execs.create),
+    Route("POST", "/exec/{id}/start", execs.start),
+    Route("POST", "/exec/{id}/resize", execs.resize),
+    Route("GET", "/exec/{id}/json", execs.inspect),
+    # images
+    Route("GET", "/images/json", images.list_),
+    Route("POST", "/images/create", images.create),
+    Route("POST", "/images/load", images.load),
+    Route("POST", "/images/prune", images.prune),
+    Route("GET", "/images/get", images.save),
+    Route("GET", "/images/search", images.search),
+    Route("GET", "/images/{name*}/get", images.save),
+    Route("GET", "/images/{name*}/json", images.inspect),
+    Route("GET", "/images/{name*}/history", images.history),
+    Route("POST", "/images/{name*}/tag", images.tag),
+    Route("POST", "/images/{name*}/push", images.push),
+    Route("DELETE", "/images/{name*}", images.remove),
+    Route("POST", "/build", build.build),
+    Route("POST", "/build/prune", build.prune),
+    # volumes and networks
+    Route("GET", "/volumes", volumes.list_),
+    Route("POST", "/volumes/create", volumes.create),
+    Route("POST", "/volumes/prune", volumes.prune),
+    Route("GET", "/volumes/{name}", volumes.inspect),
+    Route("DELETE", "/volumes/{name}", volumes.remove),
+    Route("GET", "/networks", networks.list_),
+    Route("POST", "/networks/prune", networks.prune),
+    Route("GET", "/networks/{name}", networks.inspect),
+    # ours
+    Route("POST", "/labkernel/images/make", labkernel.make_image),
+    Route("GET", "/labkernel/status", labkernel.status),
+    Route("GET", "/labkernel/containers/{name}/birth", labkernel.birth),
+]

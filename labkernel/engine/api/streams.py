@@ -1,0 +1,162 @@
+"""Attach and logs: a container's streams, raw on a terminal, framed otherwise."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator
+
+from labkernel.engine.api.http import Answer, Disconnected, HijackedStream, Request, StreamResponse
+from labkernel.engine.containers.logs import parse_time
+from labkernel.engine.containers.stdio import Stdio, Tap
+from labkernel.engine.engine import Engine
+from labkernel.engine.errors import Conflict, InvalidParameter, NotImplemented
+
+RAW = "application/vnd.docker.raw-stream"
+MULTIPLEXED = "application/vnd.docker.multiplexed-stream"
+_NUMBERS = {"stdin": 0, "stdout": 1, "stderr": 2}
+DETACH_KEYS = b"\x10\x11"
+"""ctrl-p ctrl-q."""
+
+
+def frame(stream: str, data: bytes) -> bytes:
+    """One frame of a multiplexed stream: stream number, three zero bytes, length in four bytes, the data."""
+    return bytes((_NUMBERS[stream], 0, 0, 0)) + len(data).to_bytes(4, "big") + data
+
+
+def content_type(request: Request, terminal: bool) -> str:
+    """Since API 1.42 the type says whether the stream is framed."""
+    return RAW if terminal or request.api_version < (1, 42) else MULTIPLEXED
+
+
+def parse_detach_keys(text: str) -> bytes:
+    """`ctrl-p,ctrl-q` -> b"\\x10\\x11"; empty means the default. Raises InvalidParameter."""
+    if not text:
+        return DETACH_KEYS
+    keys = bytearray()
+    for key in text.split(","):
+        if len(key) == 1:
+            keys += key.encode()
+        elif match := re.fullmatch(r"ctrl-([a-z@\[\\\]^_])", key):
+            keys.append(ord(match[1].upper()) & 0x1F)
+        else:
+            raise InvalidParameter(f"Invalid detach keys ({text}) provided")
+    return bytes(keys)
+
+
+class DetachFilter:
+    """Watches input for the detach keys, which the process does not get to see."""
+
+    def __init__(self, keys: bytes) -> None:
+        self._keys = keys
+        self._held = b""
+
+    def feed(self, data: bytes) -> tuple[bytes, bool]:
+        """(what the process gets, whether the keys were pressed)."""
+        data = self._held + data
+        position = data.find(self._keys)
+        if position >= 0:
+            return data[:position], True
+        kept = next((n for n in range(len(self._keys) - 1, 0, -1) if data.endswith(self._keys[:n])), 0)
+        self._held = data[len(data) - kept :]
+        return data[: len(data) - kept], False
+
+
+async def attach(engine: Engine, request: Request) -> Answer:
+    container = engine.containers.get(request.parameters["name"])
+    if container.state.status == "paused":
+        raise Conflict(f"Container {container.id} is paused, unpause the container before attach.")
+    terminal = container.config["Tty"]
+    wanted = {stream for stream in ("stdout", "stderr") if request.flag(stream)}
+    keys = parse_detach_keys(request.argument("detachKeys")) if terminal else b""
+    follow = request.flag("stream")
+    with_stdin = request.flag("stdin") and container.config["OpenStdin"]
+    connection = await request.hijack(content_type(request, terminal))
+    tap = container.stdio.tap() if follow else None
+    try:
+        if request.flag("logs"):
+            async for entry in container.log.read():
+                if entry.stream in wanted:
+                    await connection.write(entry.line if terminal else frame(entry.stream, entry.line))
+        if tap is not None:
+            if container.state.status in ("exited", "dead"):
+                tap.end()
+            await converse(
+                connection, container.stdio, tap, wanted,
+                terminal=terminal, stdin=with_stdin, keys=keys, once=container.config["StdinOnce"],
+            )
+    except Disconnected:
+        pass
+    finally:
+        if tap is not None:
+            container.stdio.untap(tap)
+        connection.close()
+    return None
+
+
+async def converse(
+    connection: HijackedStream,
+    stdio: Stdio,
+    tap: Tap,
+    wanted: set[str],
+    *,
+    terminal: bool,
+    stdin: bool,
+    keys: bytes = b"",
+    once: bool = True,
+) -> None:
+    """Carry input and output between a client and a process until the process ends, or the client detaches or goes."""
+
+    async def output() -> None:
+        while piece := await tap.read():
+            stream, data = piece
+            if stream in wanted:
+                await connection.write(data if terminal else frame(stream, data))
+
+    async def input_() -> None:
+        """Ends only when the client detaches: without input left there may still be output."""
+        detach = DetachFilter(keys)
+        while data := await connection.read():
+            if keys:
+                data, pressed = detach.feed(data)
+                if pressed:
+                    await stdio.write_stdin(data)
+                    return
+            if stdin and not await stdio.write_stdin(data):
+                break
+        if stdin and once:
+            await stdio.ready.wait()
+            stdio.close_stdin()
+        await asyncio.Event().wait()
+
+    tasks = [asyncio.ensure_future(output()), asyncio.ensure_future(input_()), asyncio.ensure_future(connection.lost.wait())]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def logs(engine: Engine, request: Request) -> Answer:
+    container = engine.containers.get(request.parameters["name"])
+    wanted = {stream for stream in ("stdout", "stderr") if request.flag(stream)}
+    if not wanted:
+        raise InvalidParameter("Bad parameters: you must choose at least one stream")
+    if not container.log.enabled:
+        raise NotImplemented("configured logging driver does not support reading")
+    tail_text = request.argument("tail") or "all"
+    tail = None if tail_text == "all" or tail_text.startswith("-") else request.integer("tail")
+    since, until = parse_time(request.argument("since")), parse_time(request.argument("until"))
+    timestamps, terminal = request.flag("timestamps"), container.config["Tty"]
+    entries = container.log.read(tail=tail, since=since, until=until, follow=request.flag("follow"))
+
+    async def body() -> AsyncIterator[bytes]:
+        async for entry in entries:
+            if entry.stream in wanted:
+                line = f"{entry.time} ".encode() + entry.line if timestamps else entry.line
+                yield line if terminal else frame(entry.stream, line)
+
+    return StreamResponse(body(), content_type(request, terminal))

@@ -1,0 +1,146 @@
+"""Bodies and threads: tar archives are read and written by blocking code, sockets by the loop."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import threading
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import BinaryIO
+
+from labkernel.engine.api.http import Disconnected, Request
+from labkernel.engine.image.tarwriter import Writer
+
+_CHUNK = 256 << 10
+_IN_FLIGHT = 8
+"""Chunks between the two sides before the faster one waits."""
+
+
+class _BodyReader(io.RawIOBase):
+    """The reading side, for a thread."""
+
+    def __init__(self) -> None:
+        self._chunks: deque[memoryview] = deque()
+        self._changed = threading.Condition()
+        self._ended = False
+        self._lost = False
+        self.taken = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+
+    # the loop's side
+
+    async def put(self, chunk: bytes) -> None:
+        self.taken.clear()
+        with self._changed:
+            self._chunks.append(memoryview(chunk))
+            full = len(self._chunks) > _IN_FLIGHT
+            self._changed.notify()
+        if full:
+            await self.taken.wait()
+
+    def end(self, *, lost: bool = False) -> None:
+        with self._changed:
+            self._ended, self._lost = True, lost
+            self._changed.notify()
+
+    # the thread's side
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: bytearray | memoryview, /) -> int:  # type: ignore[override]
+        with self._changed:
+            while not self._chunks and not self._ended:
+                self._changed.wait()
+            if not self._chunks:
+                if self._lost:
+                    raise ConnectionResetError("the client went away in the middle of the body")
+                return 0
+            chunk = self._chunks[0]
+            size = min(len(chunk), len(buffer))
+            buffer[:size] = chunk[:size]
+            if size == len(chunk):
+                self._chunks.popleft()
+                if len(self._chunks) <= _IN_FLIGHT // 2:
+                    self._loop.call_soon_threadsafe(self.taken.set)
+            else:
+                self._chunks[0] = chunk[size:]
+            return size
+
+
+@asynccontextmanager
+async def body_file(request: Request) -> AsyncIterator[BinaryIO]:
+    """The request's body as a file for blocking code in another thread; reading it waits for the client."""
+    reader = _BodyReader()
+
+    async def pump() -> None:
+        try:
+            async for chunk in request.body:
+                await reader.put(chunk)
+        except Disconnected:
+            reader.end(lost=True)
+        else:
+            reader.end()
+
+    pumping = asyncio.ensure_future(pump())
+    try:
+        yield io.BufferedReader(reader, _CHUNK)
+    finally:
+        pumping.cancel()
+        reader.end(lost=True)  # a thread that still reads must not wait for ever
+
+
+class _ChunkWriter:
+    """The writing side, in a thread: gathers what it gets into chunks and waits while the loop is behind."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self.chunks: asyncio.Queue[bytes | BaseException | None] = asyncio.Queue()
+        self.room = threading.Semaphore(_IN_FLIGHT)
+        self.abandoned = False
+        self._buffer = bytearray()
+
+    def write(self, data: memoryview | bytes, /) -> int:
+        self._buffer += data
+        if len(self._buffer) >= _CHUNK:
+            self.flush()
+        return len(data)
+
+    def flush(self) -> None:
+        if self._buffer:
+            self.room.acquire()
+            if self.abandoned:
+                raise BrokenPipeError("the client went away")
+            self.put(bytes(self._buffer))
+            self._buffer.clear()
+
+    def put(self, item: bytes | BaseException | None) -> None:
+        self._loop.call_soon_threadsafe(self.chunks.put_nowait, item)
+
+
+async def written(write: Callable[[Writer], object]) -> AsyncIterator[bytes]:
+    """What `write` writes, in chunks, while it runs in a thread. Its exceptions are raised here."""
+    writer = _ChunkWriter()
+
+    def run() -> None:
+        try:
+            write(writer)
+            writer.flush()
+        except BaseException as error:
+            writer.put(error)
+        else:
+            writer.put(None)
+
+    thread = asyncio.ensure_future(asyncio.to_thread(run))
+    try:
+        while (item := await writer.chunks.get()) is not None:
+            if isinstance(item, BaseException):
+                raise item
+            yield item
+            writer.room.release()
+    finally:
+        writer.abandoned = True
+        writer.room.release(_IN_FLIGHT)
+        await asyncio.shield(thread)

@@ -1,0 +1,80 @@
+"""`docker commit`: a container's changes become an image; and the `--change` lines of commit and import."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from labkernel.engine.build.arguments import BuildArguments
+from labkernel.engine.build.container_config import ConfigError, ConfigState, apply, complete, expanded
+from labkernel.engine.build.instructions import instruction
+from labkernel.engine.build.parser import parse
+from labkernel.engine.containers.container import Container
+from labkernel.engine.errors import InvalidParameter
+from labkernel.engine.image import config as image_config
+from labkernel.engine.image.images import Image, Images
+
+_CHANGES = frozenset(
+    "CMD ENTRYPOINT ENV EXPOSE HEALTHCHECK LABEL ONBUILD STOPSIGNAL USER VOLUME WORKDIR".split()
+)
+
+
+def apply_changes(config: Mapping[str, Any] | None, changes: Sequence[str]) -> dict[str, Any]:
+    """The configuration after the instructions; `changes` are lines of a Dockerfile.
+
+    Raises:
+        InvalidParameter: an instruction that is none, or that changes more than configuration.
+    """
+    changed = complete(config)
+    lines = [line for change in changes for line in change.splitlines() if line.strip()]
+    if not lines:
+        return changed
+    state = ConfigState(changed, BuildArguments({}))
+    dockerfile = parse("\n".join(lines))
+    for node in dockerfile.nodes:
+        step = instruction(dockerfile, node)
+        word = node.name.upper()
+        if word not in _CHANGES:
+            raise InvalidParameter(f"{word.lower()} is not a valid change command", hint=f"one of {', '.join(sorted(_CHANGES))}")
+        try:
+            apply(expanded(step, state), state)
+        except ConfigError as error:
+            raise InvalidParameter(str(error)) from error
+    return state.config
+
+
+async def commit(
+    images: Images,
+    container: Container,
+    *,
+    changes: Sequence[str],
+    comment: str,
+    author: str,
+    config: Mapping[str, Any] | None = None,
+) -> Image:
+    """An image of the container's file system as it is now. `config` replaces fields of the container's own."""
+    given = {key: value for key, value in (config or {}).items() if value not in (None, "", [], {}, False)}
+    own = {key: value for key, value in container.config.items() if key not in ("StopTimeout",)}
+    settled = apply_changes({**own, **given}, changes)
+    layer = await asyncio.to_thread(images.store.layers.capture, container.upper, container.chain_id)
+    base = images.get(container.image).config
+    created = image_config.timestamp()
+    history = [
+        *base.get("history", []),
+        image_config.history_entry(
+            " ".join(container.command), created=created, author=author, comment=comment
+        ),
+    ]
+    document = image_config.new_config(
+        config=settled,
+        diff_ids=[*base["rootfs"]["diff_ids"], layer.diff_id],
+        history=history,
+        created=created,
+        author=author,
+        os=base.get("os", "linux"),
+        architecture_name=base.get("architecture"),
+    )
+    document["container"] = container.id
+    document["container_config"] = container.config
+    return images.create(document, parent=container.image)

@@ -1,0 +1,165 @@
+"""`docker cp`, `docker export`, `docker diff` and the files side of `docker commit`."""
+
+from __future__ import annotations
+
+import base64
+import errno
+import json
+import os
+import posixpath
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, BinaryIO, NoReturn
+
+from labkernel.engine.containers.container import Container
+from labkernel.engine.errors import Forbidden, InvalidParameter, NotFound
+from labkernel.engine.image.changeset import extract_tar
+from labkernel.engine.image.compression import decompressed
+from labkernel.engine.image.layers import Change
+from labkernel.engine.image.store import Store
+from labkernel.engine.image.tarwriter import Writer, write_tar
+from labkernel.engine.linux.paths import RESOLVE_IN_ROOT, openat2
+from labkernel.engine.rootfs import mounted
+from labkernel.engine.timestamps import rfc3339
+
+_MODE_BITS = (
+    # os.FileMode of Go, which the header X-Docker-Container-Path-Stat carries: kinds in the upper bits
+    (stat.S_ISDIR, 1 << 31),
+    (stat.S_ISLNK, 1 << 27),
+    (stat.S_ISBLK, 1 << 26),
+    (stat.S_ISFIFO, 1 << 25),
+    (stat.S_ISSOCK, 1 << 24),
+    (stat.S_ISCHR, (1 << 26) | (1 << 21)),
+)
+
+
+@contextmanager
+def root_of(container: Container, store: Store) -> Iterator[int]:
+    """A descriptor of the container's root directory: as its processes see it, or mounted for the while."""
+    flags = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
+    if container.state.running:
+        # The root of the first process: its mounts (volumes, binds) are there as well.
+        descriptor = os.open(f"/proc/{container.state.pid}/root/", flags)
+        try:
+            yield descriptor
+        finally:
+            os.close(descriptor)
+        return
+    lower = [store.root / "init", *store.layers.directories(container.chain_id)]
+    with mounted(store, lower, container.upper, container.work) as merged:
+        descriptor = os.open(merged, flags)
+        try:
+            yield descriptor
+        finally:
+            os.close(descriptor)
+
+
+def path_stat(container: Container, store: Store, path: str) -> str:
+    """The header X-Docker-Container-Path-Stat: name, size, mode (Go's bits), mtime and link target, in base64.
+
+    Raises NotFound.
+    """
+    with root_of(container, store) as root:
+        target, status, link = _lstat(container, root, path)
+        kind = sum(bit for test, bit in _MODE_BITS if test(status.st_mode))
+        special = (status.st_mode & 0o1000) << 11 | (status.st_mode & 0o2000) << 11 | (status.st_mode & 0o4000) << 11
+        described = {
+            "name": posixpath.basename(target) or "/",
+            "size": status.st_size,
+            "mode": kind | special | (status.st_mode & 0o777),
+            "mtime": rfc3339(status.st_mtime_ns).replace(".000000000Z", "Z"),
+            "linkTarget": link,
+        }
+    return base64.b64encode(json.dumps(described, separators=(",", ":")).encode()).decode()
+
+
+def _lstat(container: Container, root: int, path: str) -> tuple[str, os.stat_result, str]:
+    """(clean path, lstat of it, absolute target where it is a link)."""
+    clean = posixpath.normpath("/" + path)
+    try:
+        if clean == "/":
+            return clean, os.fstat(root), ""
+        parent = openat2(root, posixpath.dirname(clean), os.O_PATH | os.O_DIRECTORY, resolve=RESOLVE_IN_ROOT)
+        try:
+            name = posixpath.basename(clean)
+            status = os.lstat(name, dir_fd=parent)
+            link = ""
+            if stat.S_ISLNK(status.st_mode):
+                link = posixpath.normpath(posixpath.join(posixpath.dirname(clean), os.readlink(name, dir_fd=parent)))
+            if path.endswith("/") and not (stat.S_ISDIR(status.st_mode) or stat.S_ISLNK(status.st_mode)):
+                raise NotADirectoryError(errno.ENOTDIR, "Not a directory")
+            return clean, status, link
+        finally:
+            os.close(parent)
+    except OSError as error:
+        _no_such_file(container, path, error)
+
+
+def _no_such_file(container: Container, path: str, error: OSError) -> NoReturn:
+    raise NotFound(
+        f"Could not find the file {path} in container {container.name}",
+        hint=None if error.errno == errno.ENOENT else os.strerror(error.errno or 0),
+    ) from None
+
+
+def write_archive(container: Container, store: Store, path: str, out: Writer) -> None:
+    """Write what is at `path` as a tar whose top has the path's last component. Raises NotFound."""
+    with root_of(container, store) as root:
+        clean, status, link = _lstat(container, root, path)
+        if link and (path.endswith(("/", "/."))):
+            clean = link
+        name = posixpath.basename(clean) or "/"
+        if clean == "/" or path.endswith("/."):
+            name = "."
+        try:
+            write_tar(root, clean, out, name=name if name != "." else "")
+        except FileNotFoundError as error:
+            _no_such_file(container, path, error)
+
+
+def read_archive(
+    container: Container, store: Store, path: str, tar: BinaryIO, *, no_overwrite_dir_non_dir: bool
+) -> None:
+    """Unpack a tar into the directory `path` of the container.
+
+    Raises:
+        NotFound: no such directory.
+        InvalidParameter: not a directory, or a bad archive.
+        Forbidden: the container's root file system, or the mount there, is read-only.
+    """
+    if container.host_config["ReadonlyRootfs"]:
+        raise Forbidden("container rootfs is marked read-only")
+    with root_of(container, store) as root:
+        try:
+            directory = openat2(root, posixpath.normpath("/" + path), os.O_PATH, resolve=RESOLVE_IN_ROOT)
+        except OSError as error:
+            _no_such_file(container, path, error)
+        try:
+            if not stat.S_ISDIR(os.fstat(directory).st_mode):
+                raise InvalidParameter("extraction point is not a directory")
+            if os.fstatvfs(directory).f_flag & os.ST_RDONLY:
+                raise Forbidden("mounted volume is marked read-only")
+        finally:
+            os.close(directory)
+        extract_tar(
+            decompressed(tar),
+            root,
+            path,
+            keep_ownership=store.layers.keep_ownership,
+            no_overwrite_dir_non_dir=no_overwrite_dir_non_dir,
+        )
+
+
+def export(container: Container, store: Store, out: Writer) -> None:
+    """Write the whole root file system, without what is mounted in it, as a tar."""
+    lower = [store.root / "init", *store.layers.directories(container.chain_id)]
+    # The merged view of lower and upper, read-only: a running container's own mounts are not in it.
+    with mounted(store, [container.upper, *lower]) as merged:
+        write_tar(merged, "/", out, name="", one_file_system=True)
+
+
+def changes(container: Container, store: Store) -> list[dict[str, Any]]:
+    """`GET /containers/{id}/changes`."""
+    found: list[Change] = store.layers.diff(container.upper, container.chain_id)
+    return [{"Path": change.path, "Kind": change.kind} for change in found]

@@ -1,0 +1,158 @@
+"""From a container's description to the OCI bundle that the launcher starts."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from labkernel.engine.containers import config as container_config
+from labkernel.engine.containers.container import Container
+from labkernel.engine.errors import InvalidParameter
+from labkernel.engine.network.networks import Endpoint
+from labkernel.engine.runtime.capabilities import container_capabilities
+from labkernel.engine.runtime.devices import all_host_devices, host_devices
+from labkernel.engine.runtime.spec import Device, Mount, Overlay, Resources, SpecOptions, runtime_spec
+
+_HOSTS = (
+    "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\nfe00::0\tip6-localnet\n"
+    "ff00::0\tip6-mcastprefix\nff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n"
+)
+
+
+def write_bundle(container: Container, lower: Sequence[Path], endpoint: Endpoint, shared: Mapping[str, str]) -> Path:
+    """Write config.json and the three files of /etc that belong to the container; returns the bundle's directory.
+
+    `shared` maps pid, ipc and uts to "", "host" or a namespace's path.
+
+    Raises:
+        InvalidParameter: a limit, device, capability or sysctl that makes no sense.
+    """
+    config, host_config = container.config, container.host_config
+    own_files = write_etc(container.directory, endpoint, config, host_config)
+    seccomp, no_new_privileges = container_config.security_options(host_config)
+    options = SpecOptions(
+        args=container.command,
+        env=container_config.environment(config),
+        cwd=config["WorkingDir"] or "/",
+        user=config["User"],
+        additional_groups=host_config["GroupAdd"] or (),
+        terminal=config["Tty"],
+        hostname=config["Hostname"],
+        domainname=config["Domainname"],
+        overlay=Overlay([str(path) for path in lower], str(container.upper), str(container.work)),
+        readonly_rootfs=host_config["ReadonlyRootfs"],
+        mounts=[*own_files, *(point.mount() for point in container.mounts)],
+        capabilities=container_capabilities(
+            host_config["CapAdd"] or (), host_config["CapDrop"] or (), privileged=host_config["Privileged"]
+        ),
+        privileged=host_config["Privileged"],
+        no_new_privileges=no_new_privileges,
+        seccomp=seccomp,
+        pid=shared.get("pid", ""),
+        ipc=shared.get("ipc", ""),
+        uts=shared.get("uts", ""),
+        cgroup="private" if host_config["CgroupnsMode"] == "private" else "host",
+        network="host" if endpoint.netns_path is None else endpoint.netns_path,
+        resources=resources(host_config),
+        devices=_devices(host_config),
+        device_cgroup_rules=host_config["DeviceCgroupRules"] or (),
+        sysctls=host_config.get("Sysctls") or {},
+        rlimits=_rlimits(host_config),
+        shm_size=host_config["ShmSize"],
+        init=bool(host_config.get("Init")),
+        oom_score_adj=host_config["OomScoreAdj"],
+    )
+    return save(container.directory, options)
+
+
+def save(directory: Path, options: SpecOptions) -> Path:
+    """Write config.json, and make the place its root is mounted on."""
+    (directory / "rootfs").mkdir(mode=0o700, exist_ok=True)
+    (directory / "config.json").write_text(json.dumps(runtime_spec(options)))
+    return directory
+
+
+def write_etc(
+    directory: Path, endpoint: Endpoint, config: Mapping[str, Any], host_config: Mapping[str, Any]
+) -> list[Mount]:
+    """hostname, hosts and resolv.conf, each bind-mounted over the image's."""
+    name = config["Hostname"]
+    contents = {
+        "resolv.conf": _resolv_conf(endpoint.resolv_conf, host_config),
+        "hostname": f"{name}\n",
+        "hosts": hosts(endpoint.address, name, config["Domainname"], host_config["ExtraHosts"] or (), endpoint.gateway),
+    }
+    mounts = []
+    for file, content in contents.items():
+        path = directory / file
+        path.write_text(content)
+        mounts.append(Mount(f"/etc/{file}", str(path), "bind", ("rbind",)))
+    return mounts
+
+
+def hosts(address: str, hostname: str, domainname: str, extra: Sequence[str], gateway: str) -> str:
+    """The content of /etc/hosts. `extra` are "NAME:ADDRESS" lines of --add-host; host-gateway is the bridge."""
+    lines = _HOSTS
+    for entry in extra:
+        name, _, value = entry.partition(":")
+        lines += f"{gateway if value == 'host-gateway' else value}\t{name}\n"
+    if address:
+        full = f"{hostname}.{domainname} {hostname}" if domainname else hostname
+        lines += f"{address}\t{full}\n"
+    return lines
+
+
+def _resolv_conf(inherited: str, host_config: Mapping[str, Any]) -> str:
+    """The network's, with --dns, --dns-search and --dns-option in place of the lines they replace."""
+    lines = inherited.splitlines()
+    for key, word in (("Dns", "nameserver"), ("DnsSearch", "search"), ("DnsOptions", "options")):
+        if values := host_config[key]:
+            lines = [line for line in lines if not line.startswith(word)]
+            if word == "nameserver":
+                lines += [f"nameserver {value}" for value in values]
+            elif values != ["."]:
+                lines.append(f"{word} {' '.join(values)}")
+    return "\n".join(lines) + "\n"
+
+
+def resources(host_config: Mapping[str, Any]) -> Resources:
+    return Resources(
+        memory=host_config["Memory"],
+        memory_swap=host_config["MemorySwap"],
+        memory_reservation=host_config["MemoryReservation"],
+        memory_swappiness=host_config["MemorySwappiness"],
+        oom_kill_disable=bool(host_config["OomKillDisable"]),
+        nano_cpus=host_config["NanoCpus"],
+        cpu_shares=host_config["CpuShares"],
+        cpu_quota=host_config["CpuQuota"],
+        cpu_period=host_config["CpuPeriod"],
+        cpuset_cpus=host_config["CpusetCpus"],
+        cpuset_mems=host_config["CpusetMems"],
+        pids_limit=host_config["PidsLimit"] or 0,
+        blkio_weight=host_config["BlkioWeight"],
+    )
+
+
+def _devices(host_config: Mapping[str, Any]) -> list[Device]:
+    if host_config["Privileged"]:
+        return all_host_devices()
+    devices: list[Device] = []
+    for given in host_config["Devices"] or []:
+        path = given.get("PathOnHost") or ""
+        devices += host_devices(
+            path, given.get("PathInContainer") or path, given.get("CgroupPermissions") or "rwm"
+        )
+    return devices
+
+
+def _rlimits(host_config: Mapping[str, Any]) -> dict[str, tuple[int, int]]:
+    limits = {}
+    for given in host_config["Ulimits"] or []:
+        name = str(given.get("Name", ""))
+        if not re.fullmatch(r"[a-z]+", name):
+            raise InvalidParameter(f"invalid ulimit type: {name}")
+        limits[name] = (int(given.get("Soft", -1)), int(given.get("Hard", -1)))
+    return limits

@@ -1,0 +1,349 @@
+"""A container's description: the body of `POST /containers/create`, completed and checked. Pure.
+
+Two objects, as the Docker Engine API has them: Config is what belongs to the container wherever it runs, HostConfig
+what ties it to this host. Both are kept as the API spells them, with every field that Docker's inspect shows.
+"""
+
+from __future__ import annotations
+
+import copy
+import re
+import signal
+from collections.abc import Mapping
+from typing import Any
+
+from labkernel.engine.errors import InvalidParameter
+
+NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+")
+NAME_WORDS = "[a-zA-Z0-9][a-zA-Z0-9_.-]"
+DEFAULT_PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+MINIMUM_MEMORY = 6 << 20
+"""Bytes: Docker refuses less, since no process could start in it."""
+
+CONFIG: dict[str, Any] = {
+    "Hostname": "",
+    "Domainname": "",
+    "User": "",
+    "AttachStdin": False,
+    "AttachStdout": False,
+    "AttachStderr": False,
+    "Tty": False,
+    "OpenStdin": False,
+    "StdinOnce": False,
+    "Env": None,
+    "Cmd": None,
+    "Image": "",
+    "Volumes": None,
+    "WorkingDir": "",
+    "Entrypoint": None,
+    "OnBuild": None,
+    "Labels": None,
+}
+OPTIONAL_CONFIG = (
+    "ExposedPorts",
+    "Healthcheck",
+    "ArgsEscaped",
+    "NetworkDisabled",
+    "MacAddress",
+    "StopSignal",
+    "StopTimeout",
+    "Shell",
+)
+
+HOST_CONFIG: dict[str, Any] = {
+    "Binds": None,
+    "ContainerIDFile": "",
+    "LogConfig": {"Type": "json-file", "Config": {}},
+    "NetworkMode": "default",
+    "PortBindings": {},
+    "RestartPolicy": {"Name": "", "MaximumRetryCount": 0},
+    "AutoRemove": False,
+    "VolumeDriver": "",
+    "VolumesFrom": None,
+    "CapAdd": None,
+    "CapDrop": None,
+    "CgroupnsMode": "host",
+    "Dns": None,
+    "DnsOptions": None,
+    "DnsSearch": None,
+    "ExtraHosts": None,
+    "GroupAdd": None,
+    "IpcMode": "private",
+    "Cgroup": "",
+    "Links": None,
+    "OomScoreAdj": 0,
+    "PidMode": "",
+    "Privileged": False,
+    "PublishAllPorts": False,
+    "ReadonlyRootfs": False,
+    "SecurityOpt": None,
+    "UTSMode": "",
+    "UsernsMode": "",
+    "ShmSize": 64 << 20,
+    "Runtime": "labkernel",
+    "ConsoleSize": [0, 0],
+    "Isolation": "",
+    "CpuShares": 0,
+    "Memory": 0,
+    "NanoCpus": 0,
+    "CgroupParent": "",
+    "BlkioWeight": 0,
+    "BlkioWeightDevice": None,
+    "BlkioDeviceReadBps": None,
+    "BlkioDeviceWriteBps": None,
+    "BlkioDeviceReadIOps": None,
+    "BlkioDeviceWriteIOps": None,
+    "CpuPeriod": 0,
+    "CpuQuota": 0,
+    "CpuRealtimePeriod": 0,
+    "CpuRealtimeRuntime": 0,
+    "CpusetCpus": "",
+    "CpusetMems": "",
+    "Devices": None,
+    "DeviceCgroupRules": None,
+    "DeviceRequests": None,
+    "KernelMemory": 0,
+    "KernelMemoryTCP": 0,
+    "MemoryReservation": 0,
+    "MemorySwap": 0,
+    "MemorySwappiness": None,
+    "OomKillDisable": False,
+    "PidsLimit": None,
+    "Ulimits": None,
+    "CpuCount": 0,
+    "CpuPercent": 0,
+    "IOMaximumIOps": 0,
+    "IOMaximumBandwidth": 0,
+}
+OPTIONAL_HOST_CONFIG = ("Mounts", "Tmpfs", "Sysctls", "Init", "StorageOpt", "Annotations")
+
+_RESTART_POLICIES = ("", "no", "always", "unless-stopped", "on-failure")
+_UNSERVED = {
+    "Healthcheck": "the health check is kept in the configuration and not run",
+}
+
+
+def complete(body: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """(Config, HostConfig) of a create body, each with every default filled in; types are checked.
+
+    Raises:
+        InvalidParameter: a field has the wrong type.
+    """
+    config = _filled(body, CONFIG, OPTIONAL_CONFIG)
+    given = body.get("HostConfig") or {}
+    if not isinstance(given, Mapping):
+        raise InvalidParameter("invalid JSON: HostConfig must be an object")
+    host_config = _filled(given, HOST_CONFIG, OPTIONAL_HOST_CONFIG)
+    for key in ("Cmd", "Entrypoint"):
+        if isinstance(config[key], str):  # the API takes a string for a list of one
+            config[key] = [config[key]]
+    if not host_config["NetworkMode"]:
+        host_config["NetworkMode"] = "default"
+    if not host_config["ShmSize"]:
+        host_config["ShmSize"] = HOST_CONFIG["ShmSize"]
+    if not host_config["IpcMode"]:
+        host_config["IpcMode"] = "private"
+    host_config["LogConfig"] = {
+        "Type": host_config["LogConfig"].get("Type") or "json-file",
+        "Config": host_config["LogConfig"].get("Config") or {},
+    }
+    host_config["RestartPolicy"] = {
+        "Name": host_config["RestartPolicy"].get("Name") or "",
+        "MaximumRetryCount": host_config["RestartPolicy"].get("MaximumRetryCount") or 0,
+    }
+    host_config["PortBindings"] = {
+        port if "/" in port else f"{port}/tcp": [
+            {"HostIp": (host or {}).get("HostIp", ""), "HostPort": str((host or {}).get("HostPort", ""))}
+            for host in hosts or []
+        ]
+        for port, hosts in host_config["PortBindings"].items()
+    }
+    return config, host_config
+
+
+def _filled(given: Mapping[str, Any], defaults: Mapping[str, Any], optional: tuple[str, ...]) -> dict[str, Any]:
+    filled = {}
+    for key, default in defaults.items():
+        value = given.get(key)
+        if value is None:
+            value = copy.copy(default)
+        elif key not in ("Cmd", "Entrypoint") and default is not None and not _same_kind(value, default):
+            raise InvalidParameter(
+                f"json: cannot unmarshal {_json_kind(value)} into Go struct field "
+                f"ContainerConfigWrapper.{key} of type {_json_kind(default)}"
+            )
+        elif default is None and isinstance(value, (int, float)) and key in _LISTS:
+            raise InvalidParameter(
+                f"json: cannot unmarshal number into Go struct field ContainerConfigWrapper.{key} of type []string"
+            )
+        filled[key] = value
+    for key in optional:
+        if given.get(key) is not None:
+            filled[key] = given[key]
+    return filled
+
+
+_LISTS = {"Env", "Binds", "CapAdd", "CapDrop", "Dns", "ExtraHosts", "SecurityOpt", "Devices", "Ulimits", "Volumes"}
+
+
+def _same_kind(value: Any, default: Any) -> bool:
+    if isinstance(default, bool) or isinstance(value, bool):
+        return isinstance(value, bool) and isinstance(default, bool)
+    return isinstance(value, type(default))
+
+
+def _json_kind(value: Any) -> str:
+    if isinstance(value, bool):
+        return "bool"
+    if isinstance(value, (int, float)):
+        return "number"
+    return {str: "string", list: "array", dict: "object"}.get(type(value), "value")
+
+
+def merge_image(config: dict[str, Any], image: Mapping[str, Any]) -> None:
+    """Complete `config` from the image's: the container's own word wins, lists of names are joined.
+
+    Raises:
+        InvalidParameter: neither says what to run.
+    """
+    if not config["User"]:
+        config["User"] = image.get("User") or ""
+    for key in ("ExposedPorts", "Volumes"):
+        merged = {**(image.get(key) or {}), **(config.get(key) or {})}
+        if merged:
+            config[key] = merged
+    names = {entry.partition("=")[0] for entry in config["Env"] or []}
+    inherited = [entry for entry in image.get("Env") or [] if entry.partition("=")[0] not in names]
+    if inherited or config["Env"]:
+        config["Env"] = [*(config["Env"] or []), *inherited]
+    config["Labels"] = {**(image.get("Labels") or {}), **(config["Labels"] or {})}
+    if not config["Entrypoint"]:
+        if not config["Cmd"]:
+            config["Cmd"] = image.get("Cmd")
+        if config["Entrypoint"] is None:
+            config["Entrypoint"] = image.get("Entrypoint")
+        elif config["Entrypoint"] in ([], [""]):
+            config["Entrypoint"] = None
+    elif config["Entrypoint"] == [""]:
+        config["Entrypoint"] = None
+    if not config["WorkingDir"]:
+        config["WorkingDir"] = image.get("WorkingDir") or ""
+    for key in ("StopSignal", "Healthcheck", "Shell"):
+        if config.get(key) is None and image.get(key) is not None:
+            config[key] = image[key]
+    if image.get("OnBuild") and config["OnBuild"] is None:
+        config["OnBuild"] = image["OnBuild"]
+    if not (config["Cmd"] or config["Entrypoint"]):
+        raise InvalidParameter("No command specified")
+
+
+def command(config: Mapping[str, Any]) -> list[str]:
+    """What is executed: entrypoint, then command."""
+    return [*(config["Entrypoint"] or []), *(config["Cmd"] or [])]
+
+
+def environment(config: Mapping[str, Any]) -> list[str]:
+    """The process's environment, with the default PATH, HOSTNAME, and TERM on a terminal, in Docker's order."""
+    given = [entry for entry in config["Env"] or [] if "=" in entry]
+    base = [DEFAULT_PATH, f"HOSTNAME={config['Hostname']}"]
+    if config["Tty"]:
+        base.append("TERM=xterm")
+    merged = {entry.partition("=")[0]: entry for entry in [*base, *given]}
+    return list(merged.values())
+
+
+def validate(config: Mapping[str, Any], host_config: Mapping[str, Any], total_memory: int) -> list[str]:
+    """Check what can be checked before anything is made; returns warnings.
+
+    Raises:
+        InvalidParameter: in Docker's words.
+    """
+    warnings: list[str] = []
+    if config["WorkingDir"] and not config["WorkingDir"].startswith("/"):
+        raise InvalidParameter(
+            f"the working directory '{config['WorkingDir']}' is invalid, it needs to be an absolute path"
+        )
+    for entry in config["Env"] or []:
+        if not isinstance(entry, str) or entry.startswith("=") or not entry:
+            raise InvalidParameter(f"invalid environment variable: {entry}")
+    if config.get("StopSignal"):
+        signal_number(config["StopSignal"])
+    for port in config.get("ExposedPorts") or {}:
+        number, _, protocol = port.partition("/")
+        if not number.isdigit() or int(number) > 65535 or protocol not in ("", "tcp", "udp", "sctp"):
+            raise InvalidParameter(f"invalid port specification: {port!r}".replace("'", '"'))
+    for hosts in host_config["PortBindings"].values():
+        for host in hosts:
+            if not re.fullmatch(r"(\d+(-\d+)?)?", host["HostPort"]):
+                raise InvalidParameter(f'invalid port specification: "{host["HostPort"]}"')
+    if 0 < host_config["Memory"] < MINIMUM_MEMORY:
+        raise InvalidParameter("Minimum memory limit allowed is 6MB")
+    if host_config["Memory"] and 0 < host_config["MemorySwap"] < host_config["Memory"]:
+        raise InvalidParameter(
+            "Minimum memoryswap limit should be larger than memory limit, see usage"
+        )
+    if host_config["NanoCpus"] and (host_config["CpuQuota"] or host_config["CpuPeriod"]):
+        raise InvalidParameter("Conflicting options: Nano CPUs and CPU Period cannot both be set")
+    policy = host_config["RestartPolicy"]["Name"]
+    if policy not in _RESTART_POLICIES:
+        raise InvalidParameter(f"invalid restart policy '{policy}'")
+    if host_config["AutoRemove"] and policy not in ("", "no"):
+        raise InvalidParameter("can't create 'AutoRemove' container with restart policy")
+    for option in host_config["SecurityOpt"] or []:
+        key = re.split(r"[=:]", option, maxsplit=1)[0]
+        if key not in ("seccomp", "apparmor", "label", "no-new-privileges", "systempaths"):
+            raise InvalidParameter(f'invalid --security-opt 2: "{option}"')
+    kind = host_config["LogConfig"]["Type"]
+    if kind not in ("json-file", "none"):
+        raise InvalidParameter(
+            f'logger: no log driver named "{kind}" is registered', hint="log drivers offered: json-file, none"
+        )
+    warnings += [text for key, text in _UNSERVED.items() if (config.get(key) or {}).get("Test", ["NONE"])[0] != "NONE"]
+    return warnings
+
+
+def check_name(name: str) -> str:
+    """The container's name without its leading slash.
+
+    Raises:
+        InvalidParameter: not a name.
+    """
+    bare = name.removeprefix("/")
+    if not NAME.fullmatch(bare):
+        raise InvalidParameter(f"Invalid container name ({bare}), only {NAME_WORDS} are allowed")
+    return bare
+
+
+def signal_number(name: str | int) -> int:
+    """`"SIGTERM"`, `"term"` or `"15"` -> 15.
+
+    Raises:
+        InvalidParameter: no such signal.
+    """
+    text = str(name).strip().upper()
+    if text.lstrip("-").isdigit():
+        number = int(text)
+        if 0 < number <= 64:
+            return number
+    else:
+        word = text.removeprefix("SIG")
+        if match := re.fullmatch(r"RTM(IN|AX)([+-]\d{1,2})?", word):
+            edge = signal.SIGRTMIN if match[1] == "IN" else signal.SIGRTMAX
+            number = int(edge) + int(match[2] or 0)
+            if signal.SIGRTMIN <= number <= signal.SIGRTMAX:
+                return number
+        elif hasattr(signal, f"SIG{word}") and not word.startswith("_"):
+            return int(getattr(signal, f"SIG{word}"))
+    raise InvalidParameter(f"Invalid signal: {name}")
+
+
+def security_options(host_config: Mapping[str, Any]) -> tuple[str, bool]:
+    """(seccomp profile: "default" or "unconfined", no_new_privileges) of HostConfig.SecurityOpt."""
+    seccomp, no_new_privileges = "default", False
+    for option in host_config["SecurityOpt"] or []:
+        key, _, value = re.sub(r"^([a-z-]+):", r"\1=", option).partition("=")
+        if key == "seccomp" and value == "unconfined":
+            seccomp = "unconfined"
+        elif key == "no-new-privileges":
+            no_new_privileges = value in ("", "true")
+    return seccomp, no_new_privileges

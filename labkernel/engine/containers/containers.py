@@ -1,0 +1,409 @@
+"""All containers of the engine: made, found by name or id, listed, removed."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import secrets
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from labkernel.engine.containers import config as container_config
+from labkernel.engine.containers import inspect as views
+from labkernel.engine.containers.container import Container
+from labkernel.engine.containers.lifecycle import Lifecycle
+from labkernel.engine.containers.mounts import MountPoint, mount_points, resolve
+from labkernel.engine.containers.names import random_name
+from labkernel.engine.database import Database
+from labkernel.engine.errors import Conflict, InvalidParameter, NotFound, NotModified
+from labkernel.engine.events import Events
+from labkernel.engine.image.images import Image, Images, ImageUser
+from labkernel.engine.image.trees import remove as remove_tree
+from labkernel.engine.network.networks import Networks
+from labkernel.engine.rootfs import fill_volume
+from labkernel.engine.runtime.client import Launcher
+from labkernel.engine.timestamps import rfc3339
+from labkernel.engine.volumes import Volumes
+
+log = logging.getLogger(__name__)
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS containers (
+    id TEXT PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE,
+    document TEXT NOT NULL               -- JSON: see Container.document
+);
+"""
+_KILLED = 137
+
+
+class Containers:
+    """The engine's containers. Everything here runs on its one loop."""
+
+    def __init__(
+        self,
+        root: Path,
+        *,
+        database: Database,
+        images: Images,
+        launcher: Launcher,
+        networks: Networks,
+        volumes: Volumes,
+        events: Events,
+        init_layer: Path,
+        total_memory: int,
+    ) -> None:
+        self._root = root
+        self._init_layer = init_layer
+        self._database = database
+        self._images = images
+        self._networks = networks
+        self._volumes = volumes
+        self._total_memory = total_memory
+        self._by_id: dict[str, Container] = {}
+        self._by_name: dict[str, Container] = {}
+        self.lifecycle = Lifecycle(
+            launcher=launcher,
+            networks=networks,
+            volumes=volumes,
+            lower=self.lower,
+            events=events,
+            save=self.save,
+            find=self.get,
+            remove=self._remove_soon,
+        )
+        root.mkdir(mode=0o710, parents=True, exist_ok=True)
+        database.create_tables(_SCHEMA)
+        self._load()
+
+    def _load(self) -> None:
+        """Read what the last engine left. Its containers died with it: what says it runs, does not."""
+        for row in self._database.rows("SELECT * FROM containers ORDER BY rowid"):
+            container = Container.from_document(
+                row["id"], row["name"], row["document"], self._root / row["id"]
+            )
+            if container.state.status not in ("created", "exited"):
+                container.state.status = "exited"
+                container.state.exit_code = container.state.exit_code or _KILLED
+                container.state.pid, container.state.finished_at = 0, rfc3339()
+                self.save(container)
+            self._by_id[container.id] = self._by_name[container.name] = container
+        for entry in set(os.listdir(self._root)) - self._by_id.keys():
+            remove_tree(self._root / entry)
+        self._volumes.keep_uses(self._by_id)
+
+    async def resume(self) -> None:
+        """Remove those that should be gone, start again those whose restart policy asks for it."""
+        for container in list(self._by_id.values()):
+            policy = container.host_config["RestartPolicy"]["Name"]
+            if container.host_config["AutoRemove"] and container.state.status == "exited":
+                await self.remove(container, volumes=True)
+            elif (policy == "always" and container.state.started_at > container.created) or (
+                policy == "unless-stopped" and not container.stopped_by_user
+                and container.state.started_at > container.created
+            ):
+                try:
+                    await self.lifecycle.start(container)
+                except Exception as error:
+                    log.warning("container %s could not be restarted: %s", container.short_id, error)
+
+    # finding
+
+    def get(self, name: str) -> Container:
+        """By id, name, or the beginning of an id that no other shares.
+
+        Raises:
+            NotFound, InvalidParameter: none, or several.
+        """
+        bare = name.removeprefix("/")
+        found = self._by_id.get(bare) or self._by_name.get(bare)
+        if found is not None:
+            return found
+        matching = [container for key, container in self._by_id.items() if bare and key.startswith(bare)]
+        if len(matching) > 1:
+            raise InvalidParameter(f"Multiple IDs found with provided prefix: {bare}")
+        if not matching:
+            raise NotFound(f"No such container: {bare}", hint=self._names_hint(bare))
+        return matching[0]
+
+    def _names_hint(self, name: str) -> str:
+        from difflib import get_close_matches
+
+        near = get_close_matches(name, self._by_name, n=3)
+        if near:
+            return f"did you mean {' or '.join(near)}?"
+        return "docker ps -a lists the containers there are"
+
+    def running(self, name: str) -> Container:
+        """As `get`, and it must be running. Raises NotFound, Conflict."""
+        container = self.get(name)
+        if not container.state.running:
+            raise Conflict(
+                f"Container {container.id} is not running", hint=f"docker start {container.name} starts it"
+            )
+        return container
+
+    def all(self) -> list[Container]:
+        return list(self._by_id.values())
+
+    def image_users(self, image_id: str) -> list[ImageUser]:
+        return [
+            ImageUser(container.id, container.state.running)
+            for container in self._by_id.values()
+            if container.image == image_id
+        ]
+
+    # making
+
+    async def create(self, body: Mapping[str, Any], name: str = "") -> tuple[Container, list[str]]:
+        """Make a container; returns it and the warnings.
+
+        Raises:
+            InvalidParameter: the description makes no sense.
+            NotFound: no such image.
+            Conflict: the name is taken.
+        """
+        if not body or not any(key for key in body if key not in ("HostConfig", "NetworkingConfig")):
+            raise InvalidParameter("Config cannot be empty in order to create a container")
+        config, host_config = container_config.complete(body)
+        if name:
+            name = container_config.check_name(name)
+        warnings = container_config.validate(config, host_config, self._total_memory)
+        points = mount_points(config, host_config)
+        image = self._images.resolve(config["Image"])
+        container_config.merge_image(config, image.config.get("config") or {})
+        points += self._from_image(config, points)
+        if host_config["VolumesFrom"]:
+            points += self._volumes_from(host_config["VolumesFrom"], points)
+        if name and (other := self._by_name.get(name)):
+            raise Conflict(
+                f'Conflict. The container name "/{name}" is already in use by container "{other.id}". You have to '
+                "remove (or rename) that container to be able to reuse that name.",
+                hint=f"docker rm -f {name} removes it; it is {other.state.status} and runs {other.config['Image']}",
+            )
+        container_id = secrets.token_hex(32)
+        if not config["Hostname"] and host_config["UTSMode"] != "host" and host_config["NetworkMode"] != "host":
+            config["Hostname"] = container_id[:12]
+        elif host_config["NetworkMode"] == "host" and not config["Hostname"]:
+            config["Hostname"] = os.uname().nodename
+        container = Container(
+            id=container_id,
+            name=name or random_name(self._by_name),
+            created=rfc3339(),
+            image=image.id,
+            chain_id=image.chain_id,
+            config=config,
+            host_config=host_config,
+            mounts=points,
+            directory=self._root / container_id,
+        )
+        self._by_name[container.name] = container  # taken from here on, whoever asks while the volumes are filled
+        try:
+            await self._make(container, image)
+        except BaseException:
+            self._by_name.pop(container.name, None)
+            self._volumes.release(container_id, remove_anonymous=True)
+            remove_tree(container.directory)
+            raise
+        self._by_id[container_id] = container
+        self.lifecycle.publish(container, "create")
+        return container, warnings
+
+    async def _make(self, container: Container, image: Image) -> None:
+        for directory in (container.directory, container.upper, container.work):
+            directory.mkdir(mode=0o755 if directory is container.upper else 0o710)
+        container.upper.chmod(0o755)
+        for point in container.mounts:
+            if resolve(point, self._volumes, container.id) and point.copy:
+                await self._fill(point, image)
+        with self._database.transaction():
+            if image.chain_id is not None:
+                self._images.store.layers.hold(image.chain_id, container.id)
+            self._database.execute(
+                "INSERT INTO containers VALUES (?, ?, ?)", (container.id, container.name, container.document())
+            )
+
+    async def _fill(self, point: MountPoint, image: Image) -> None:
+        lower = self._images.store.layers.directories(image.chain_id)
+        await asyncio.to_thread(
+            fill_volume, self._images.store, lower, point.destination, Path(point.source)
+        )
+
+    @staticmethod
+    def _from_image(config: Mapping[str, Any], points: Sequence[MountPoint]) -> list[MountPoint]:
+        """The image's VOLUMEs that nothing else is mounted over."""
+        taken = {point.destination for point in points}
+        return [
+            point
+            for volume in config.get("Volumes") or {}
+            if (point := MountPoint("volume", os.path.normpath(volume), anonymous=True)).destination not in taken
+        ]
+
+    def _volumes_from(self, sources: Sequence[str], points: Sequence[MountPoint]) -> list[MountPoint]:
+        taken = {point.destination for point in points}
+        found = []
+        for source in sources:
+            name, _, mode = source.partition(":")
+            for point in self.get(name).mounts:
+                if point.type != "tmpfs" and point.destination not in taken:
+                    writable = point.writable and mode != "ro"
+                    found.append(
+                        MountPoint(
+                            point.type, point.destination, point.source, point.name, point.mode, writable,
+                            point.propagation, copy=False,
+                        )
+                    )
+        return found
+
+    def save(self, container: Container) -> None:
+        self._database.execute(
+            "UPDATE containers SET name = ?, document = ? WHERE id = ?",
+            (container.name, container.document(), container.id),
+        )
+
+    def rename(self, container: Container, name: str) -> None:
+        """Raises InvalidParameter, Conflict."""
+        if not name:
+            raise InvalidParameter("Neither old nor new names may be empty")
+        name = container_config.check_name(name)
+        if name == container.name:
+            raise InvalidParameter("Renaming a container with the same name as its current name")
+        if other := self._by_name.get(name):
+            raise Conflict(
+                f'Error when allocating new name: Conflict. The container name "/{name}" is already in use by container '
+                f'"{other.id}". You have to remove (or rename) that container to be able to reuse that name.',
+                hint=f"docker rm -f {name} removes it",
+            )
+        old = container.name
+        del self._by_name[old]
+        container.name = name
+        self._by_name[name] = container
+        self.save(container)
+        self.lifecycle.publish(container, "rename", oldName=f"/{old}")
+
+    # removing
+
+    async def remove(self, container: Container, *, force: bool = False, volumes: bool = False) -> None:
+        """Raises Conflict while it runs, unless forced."""
+        if container.state.status == "removing":
+            raise Conflict(f"removal of container {container.name} is already in progress")
+        if container.state.running or container.state.status == "restarting":
+            if not force:
+                if container.state.status == "paused":
+                    raise Conflict(
+                        f"You cannot remove a paused container {container.id}. Unpause and then stop the container "
+                        "before attempting removal or force remove"
+                    )
+                raise Conflict(
+                    f"You cannot remove a running container {container.id}. Stop the container before attempting "
+                    "removal or force remove",
+                    hint=f"docker rm -f {container.name} ends and removes it",
+                )
+            await self._end(container)
+        container.state.status = "removing"
+        self._forget(container, volumes)
+        await asyncio.to_thread(remove_tree, container.directory)
+        self.lifecycle.publish(container, "destroy")
+        container.notify("removed")
+
+    async def _end(self, container: Container) -> None:
+        auto_remove, container.host_config["AutoRemove"] = container.host_config["AutoRemove"], False
+        try:
+            await self.lifecycle.kill(container)
+        except (Conflict, NotModified):
+            pass
+        finally:
+            container.host_config["AutoRemove"] = auto_remove
+        if container.restart is not None:
+            container.restart.cancel()
+
+    def _forget(self, container: Container, volumes: bool) -> None:
+        with self._database.transaction():
+            self._database.execute("DELETE FROM containers WHERE id = ?", (container.id,))
+            self._volumes.release(container.id, remove_anonymous=volumes)
+            self._images.store.layers.release(container.id)
+        self._by_id.pop(container.id, None)
+        self._by_name.pop(container.name, None)
+
+    def _remove_soon(self, container: Container) -> asyncio.Future[None]:
+        return asyncio.get_running_loop().create_task(self.remove(container, force=True, volumes=True))
+
+    async def prune(self, filters: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+        """Remove every container that does not run; `{"ContainersDeleted": ids, "SpaceReclaimed": bytes}`."""
+        for key in filters:
+            if key not in ("label", "label!", "until"):
+                raise InvalidParameter(f"Invalid filter '{key}'")
+        labels = {"label": filters["label"]} if "label" in filters else {}
+        deleted, reclaimed = [], 0
+        for container in self.all():
+            if container.state.status not in ("created", "exited", "dead"):
+                continue
+            if not views.passes(container, labels, frozenset(), self._networks):
+                continue
+            reclaimed += views.own_size(container)
+            await self.remove(container)
+            deleted.append(container.id)
+        return {"ContainersDeleted": deleted or None, "SpaceReclaimed": reclaimed}
+
+    # showing
+
+    def list(
+        self, *, all: bool = False, limit: int = 0, size: bool = False, filters: Mapping[str, Sequence[str]] | None = None
+    ) -> list[dict[str, Any]]:
+        """`GET /containers/json`, newest first."""
+        wanted = dict(filters or {})
+        views.check_filters(wanted)
+        if "status" in wanted or "exited" in wanted:
+            all = True
+        ancestors = self._ancestors(wanted.get("ancestor", ()))
+        newest_first = sorted(self._by_id.values(), key=lambda container: container.created, reverse=True)
+        newest_first = self._between(newest_first, wanted)
+        shown = [
+            container
+            for container in newest_first
+            if (all or limit > 0 or container.state.running or container.state.status == "restarting")
+            and views.passes(container, wanted, ancestors, self._networks)
+        ]
+        if limit > 0:
+            shown = shown[:limit]
+        return [
+            views.summary(container, self._networks, (lambda c=container: self._image_size(c)) if size else None)
+            for container in shown
+        ]
+
+    def _between(self, newest_first: list[Container], filters: Mapping[str, Sequence[str]]) -> list[Container]:
+        if before := filters.get("before"):
+            moment = self.get(before[0]).created
+            newest_first = [container for container in newest_first if container.created < moment]
+        if since := filters.get("since"):
+            moment = self.get(since[0]).created
+            newest_first = [container for container in newest_first if container.created > moment]
+        return newest_first
+
+    def _ancestors(self, names: Sequence[str]) -> frozenset[str]:
+        """The ids of the named images and of all that were built on them."""
+        found: set[str] = set()
+        for name in names:
+            try:
+                pending = [self._images.resolve(name)]
+            except NotFound:
+                continue
+            while pending:
+                image = pending.pop()
+                if image.id not in found:
+                    found.add(image.id)
+                    pending += self._images.children(image.id)
+        return frozenset(found)
+
+    def _image_size(self, container: Container) -> int:
+        return sum(layer.size for layer in self._images.store.layers.chain(container.chain_id))
+
+    def inspect(self, container: Container, *, size: bool = False) -> dict[str, Any]:
+        root_size = (lambda: views.own_size(container) + self._image_size(container)) if size else None
+        return views.inspect(container, self._networks, self.lower(container), root_size)
+
+    def lower(self, container: Container) -> list[Path]:
+        """The directories below the container's own layer, top first."""
+        return [self._init_layer, *self._images.store.layers.directories(container.chain_id)]

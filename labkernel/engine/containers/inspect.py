@@ -1,0 +1,199 @@
+"""Containers as `docker inspect` and `docker ps` show them."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from labkernel.engine.containers.container import Container
+from labkernel.engine.errors import InvalidParameter
+from labkernel.engine.network.networks import Networks
+from labkernel.engine.network.ports import parse_port
+from labkernel.engine.runtime.spec import MASKED_PATHS, READONLY_PATHS
+
+_FILTERS = frozenset(
+    "ancestor before exited expose health id is-task isolation label name network publish since status volume".split()
+)
+_STATUSES = ("created", "dead", "exited", "paused", "removing", "restarting", "running")
+
+
+def inspect(
+    container: Container, networks: Networks, lower: Sequence[Path], root_size: Callable[[], int] | None = None
+) -> dict[str, Any]:
+    """`GET /containers/{id}/json`; sizes only when asked for, since they mean walking the files."""
+    command = container.command
+    directory = container.directory
+    described: dict[str, Any] = {
+        "Id": container.id,
+        "Created": container.created,
+        "Path": command[0] if command else "",
+        "Args": command[1:],
+        "State": container.state.describe(),
+        "Image": container.image,
+        "ResolvConfPath": str(directory / "resolv.conf"),
+        "HostnamePath": str(directory / "hostname"),
+        "HostsPath": str(directory / "hosts"),
+        "LogPath": str(container.log.path) if container.log.enabled else "",
+        "Name": f"/{container.name}",
+        "RestartCount": container.restart_count,
+        "Driver": "overlay2",
+        "Platform": "linux",
+        "MountLabel": "",
+        "ProcessLabel": "",
+        "AppArmorProfile": "",
+        "ExecIDs": sorted(container.execs) or None,
+        "HostConfig": host_config(container),
+        "GraphDriver": {
+            "Data": {
+                "LowerDir": ":".join(map(str, lower)),
+                "MergedDir": str(directory / "merged"),
+                "UpperDir": str(container.upper),
+                "WorkDir": str(container.work),
+            },
+            "Name": "overlay2",
+        },
+        "Mounts": [mount.describe() for mount in container.mounts if mount.type != "tmpfs"],
+        "Config": container.config,
+        "NetworkSettings": networks.network_settings(container.id, container.host_config["NetworkMode"]),
+    }
+    if root_size is not None:
+        described |= {"SizeRw": own_size(container), "SizeRootFs": root_size()}
+    return described
+
+
+def host_config(container: Container) -> dict[str, Any]:
+    """HostConfig with the paths that are hidden or read-only in every unprivileged container."""
+    privileged = container.host_config["Privileged"]
+    shown = dict(container.host_config)
+    for key, paths in (("MaskedPaths", MASKED_PATHS), ("ReadonlyPaths", READONLY_PATHS)):
+        shown[key] = None if privileged else list(paths)
+    return shown
+
+
+def own_size(container: Container) -> int:
+    """Bytes of the files that the container wrote itself."""
+    total = 0
+    for parent, _, files in os.walk(container.upper):
+        for file in files:
+            status = os.lstat(os.path.join(parent, file))
+            if stat.S_ISREG(status.st_mode):
+                total += status.st_size
+    return total
+
+
+def summary(container: Container, networks: Networks, image_size: Callable[[], int] | None = None) -> dict[str, Any]:
+    """One entry of `GET /containers/json`."""
+    settings = networks.network_settings(container.id, container.host_config["NetworkMode"])
+    shown: dict[str, Any] = {
+        "Id": container.id,
+        "Names": [f"/{container.name}"],
+        "Image": container.config["Image"],
+        "ImageID": container.image,
+        "Command": shell_words(container.command),
+        "Created": int(datetime.fromisoformat(container.created).timestamp()),
+        "Ports": _ports(settings["Ports"]) if container.state.running else [],
+    }
+    if image_size is not None:
+        own = own_size(container)
+        if own:
+            shown["SizeRw"] = own
+        shown["SizeRootFs"] = own + image_size()
+    return shown | {
+        "Labels": container.config["Labels"] or {},
+        "State": container.state.status,
+        "Status": container.state.sentence(),
+        "HostConfig": {"NetworkMode": container.host_config["NetworkMode"]},
+        "NetworkSettings": {"Networks": settings["Networks"]},
+        "Mounts": [mount.describe() for mount in container.mounts if mount.type != "tmpfs"],
+    }
+
+
+def shell_words(command: Sequence[str]) -> str:
+    """The command on one line; an argument with white space is quoted, so that it can be read."""
+    return " ".join(f"'{word}'" if " " in word else word for word in command)
+
+
+def _ports(ports: Mapping[str, list[dict[str, str]] | None]) -> list[dict[str, Any]]:
+    shown: list[dict[str, Any]] = []
+    for key, hosts in ports.items():
+        number, protocol = parse_port(key)
+        if not hosts:
+            shown.append({"PrivatePort": number, "Type": protocol})
+        shown += [
+            {"IP": host["HostIp"], "PrivatePort": number, "PublicPort": int(host["HostPort"]), "Type": protocol}
+            for host in hosts or []
+        ]
+    return shown
+
+
+def check_filters(filters: Mapping[str, Sequence[str]]) -> None:
+    """Raises InvalidParameter for a filter or a status that there is none of."""
+    for key in filters:
+        if key not in _FILTERS:
+            raise InvalidParameter(f"Invalid filter '{key}'")
+    for status in filters.get("status", ()):
+        if status not in _STATUSES:
+            raise InvalidParameter(f"Invalid filter 'status={status}'", hint=f"one of {', '.join(_STATUSES)}")
+    for code in filters.get("exited", ()):
+        if not re.fullmatch(r"-?\d+", code):
+            raise InvalidParameter(f"Invalid filter 'exited={code}'")
+
+
+def passes(
+    container: Container, filters: Mapping[str, Sequence[str]], ancestors: frozenset[str], networks: Networks
+) -> bool:
+    """Whether a container passes the filters of `docker ps`; `ancestors` are the image ids that `ancestor` means."""
+
+    def any_of(key: str, test: Callable[[str], bool]) -> bool:
+        return key not in filters or any(test(value) for value in filters[key])
+
+    labels = container.config["Labels"] or {}
+
+    def has_label(text: str) -> bool:
+        key, has_value, value = text.partition("=")
+        return key in labels and (not has_value or labels[key] == value)
+
+    settings: dict[str, Any] = {}
+    if filters.keys() & {"network", "publish", "expose"}:
+        settings = networks.network_settings(container.id, container.host_config["NetworkMode"])
+
+    def on_network(name: str) -> bool:
+        return any(
+            name == network or described["NetworkID"].startswith(name)
+            for network, described in settings["Networks"].items()
+        )
+
+    def publishes(port: str) -> bool:
+        key = port if "/" in port else f"{port}/tcp"
+        return bool(settings["Ports"].get(key))
+
+    return (
+        any_of("id", container.id.startswith)
+        and any_of("name", lambda text: _name_matches(text, container.name))
+        and any_of("status", container.state.status.__eq__)
+        and any_of(
+            "exited",
+            lambda code: container.state.status == "exited" and container.state.exit_code == int(code),
+        )
+        and all(has_label(text) for text in filters.get("label", ()))
+        and ("ancestor" not in filters or container.image in ancestors)
+        and any_of("volume", lambda text: any(text in (m.name, m.source, m.destination) for m in container.mounts))
+        and any_of("network", on_network)
+        and any_of("publish", publishes)
+        and any_of("expose", lambda port: (port if "/" in port else f"{port}/tcp") in (container.config.get("ExposedPorts") or {}))
+        and any_of("health", lambda text: text == "none")
+    )
+
+
+def _name_matches(pattern: str, name: str) -> bool:
+    """A regular expression, as for Docker; what is none is looked for as it stands."""
+    try:
+        return re.search(pattern, f"/{name}") is not None or re.search(pattern, name) is not None
+    except re.error:
+        return pattern in name
+

@@ -1,0 +1,313 @@
+"""What happens to a container between its start and its end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+from labkernel.engine.containers import config as container_config
+from labkernel.engine.containers.bundle import resources, write_bundle
+from labkernel.engine.containers.container import Container
+from labkernel.engine.containers.mounts import resolve
+from labkernel.engine.errors import Conflict, InvalidParameter, NotModified, System
+from labkernel.engine.events import Events
+from labkernel.engine.network.networks import Networks
+from labkernel.engine.network.ports import requested_ports
+from labkernel.engine.runtime.client import Launcher, Started, StartFailed
+from labkernel.engine.timestamps import rfc3339
+from labkernel.engine.volumes import Volumes
+
+log = logging.getLogger(__name__)
+
+STOP_TIMEOUT = 10
+"""Seconds between the stop signal and SIGKILL."""
+_RESTART_DELAYS = (0.1, 60.0)
+"""Seconds before the first restart, doubled for each further one up to the second figure."""
+_HINTS = {
+    "not_found": "is the command spelt as in the image, and is the program installed there?",
+    "not_executable": "is it a program, and executable (chmod +x)?",
+}
+
+
+def start_error(failure: StartFailed, container: Container | None = None) -> InvalidParameter | System:
+    """A failed start in Docker's words; docker run reads its exit code 126 or 127 from them."""
+    if failure.kind == "bad_user":
+        return System(failure.message)
+    message = (
+        "failed to create shim task: OCI runtime create failed: runc create failed: "
+        f"unable to start container process: {failure.message}: unknown"
+    )
+    if failure.kind in ("not_found", "not_executable"):
+        return InvalidParameter(message, hint=_HINTS[failure.kind])
+    return System(message)
+
+
+class Lifecycle:
+    """Starts, signals and ends containers; one for the whole engine."""
+
+    def __init__(
+        self,
+        *,
+        launcher: Launcher,
+        networks: Networks,
+        volumes: Volumes,
+        lower: Callable[[Container], list[Path]],
+        events: Events,
+        save: Callable[[Container], None],
+        find: Callable[[str], Container],
+        remove: Callable[[Container], asyncio.Future[None]],
+    ) -> None:
+        self._launcher = launcher
+        self._networks = networks
+        self._volumes = volumes
+        self._lower = lower
+        self._events = events
+        self._save = save
+        self._find = find
+        self._remove = remove
+
+    def publish(self, container: Container, action: str, **attributes: str) -> None:
+        self._events.publish_attributes("container", action, container.id, container.attributes | attributes)
+
+    # start
+
+    async def start(self, container: Container) -> None:
+        """Start the container.
+
+        Raises:
+            NotModified: it runs already.
+            Conflict: it is paused.
+            InvalidParameter, System, NotFound: it cannot start; nothing of it is left running.
+        """
+        async with container.lock:
+            if container.state.status == "paused":
+                raise Conflict("cannot start a paused container, try unpause instead")
+            if container.state.running:
+                raise NotModified("container already started")
+            if container.state.status in ("removing", "dead"):
+                raise Conflict("container is marked for removal and cannot be started")
+            if container.restart is not None and container.restart is not asyncio.current_task():
+                container.restart.cancel()
+            container.restart = None
+            container.stopped_by_user = False
+            try:
+                await self._start(container)
+            except BaseException as error:
+                await self._failed(container, error)
+                raise
+
+    async def _start(self, container: Container) -> None:
+        host_config = container.host_config
+        exposed = container.config.get("ExposedPorts") or {}
+        shared = {kind: self._shared_namespace(container, kind) for kind in ("pid", "ipc", "uts")}
+        for point in container.mounts:
+            resolve(point, self._volumes, container.id)
+        endpoint = await self._networks.connect(
+            container.id,
+            "none" if container.config.get("NetworkDisabled") else host_config["NetworkMode"],
+            name=container.name,
+            ports=requested_ports(host_config, exposed),
+            exposed=exposed,
+            mac_address=container.config.get("MacAddress") or "",
+        )
+        bundle = write_bundle(container, self._lower(container), endpoint, shared)
+        stdin, stdout, stderr = container.stdio.open()
+        rows, columns = host_config["ConsoleSize"] or (0, 0)
+        try:
+            started = await self._launcher.run(
+                container.id, bundle, stdin, stdout, stderr, terminal_size=(rows, columns) if rows else None
+            )
+        except StartFailed as failure:
+            container.state.exit_code = {"not_found": 127, "not_executable": 126}.get(failure.kind, 128)
+            raise start_error(failure) from None
+        container.stdio.started(started.terminal)
+        container.process = started
+        state = container.state
+        state.status, state.pid, state.error, state.oom_killed = "running", started.pid, "", False
+        state.exit_code, state.started_at = 0, rfc3339()
+        self._save(container)
+        if endpoint.network_id:
+            self._events.publish(
+                "network", "connect", endpoint.network_id,
+                container=container.id, name=endpoint.network_name,
+                type="null" if endpoint.network_name == "none" else endpoint.network_name,
+            )
+        self.publish(container, "start")
+        container.settled = asyncio.get_running_loop().create_task(self._settle(container, started))
+
+    async def _failed(self, container: Container, error: BaseException) -> None:
+        container.stdio.failed()
+        await self._networks.disconnect(container.id)
+        container.state.error = str(error)
+        if not container.state.exit_code:
+            container.state.exit_code = 128
+        self._save(container)
+        container.notify("next-exit")
+        if container.host_config["AutoRemove"]:
+            self._remove(container)
+
+    def _shared_namespace(self, container: Container, kind: str) -> str:
+        """HostConfig's PidMode, IpcMode, UTSMode -> "", "host" or the path of another container's namespace."""
+        mode: str = container.host_config[{"pid": "PidMode", "ipc": "IpcMode", "uts": "UTSMode"}[kind]]
+        if mode == "host":
+            return "host"
+        if mode.startswith("container:"):
+            other = self._find(mode.removeprefix("container:"))
+            if not other.state.running:
+                raise Conflict(f"cannot join {kind.upper()} of a non running container: {other.id}")
+            return f"/proc/{other.state.pid}/ns/{kind}"
+        return ""
+
+    # end
+
+    async def _settle(self, container: Container, started: Started) -> None:
+        """Take in the end of the container's process."""
+        code = await started.exited
+        await container.stdio.finish()
+        endpoint = self._networks.endpoint(container.id)
+        await self._networks.disconnect(container.id)
+        state = container.state
+        state.status, state.pid, state.exit_code = "exited", 0, code
+        state.oom_killed, state.finished_at = started.oom_killed, rfc3339()
+        container.process = None
+        if state.oom_killed:
+            self.publish(container, "oom")
+        self.publish(container, "die", exitCode=str(code))
+        if endpoint is not None and endpoint.network_id:
+            self._events.publish(
+                "network", "disconnect", endpoint.network_id,
+                container=container.id, name=endpoint.network_name,
+                type="null" if endpoint.network_name == "none" else endpoint.network_name,
+            )
+        again = self._restarts(container, code)
+        if again:
+            state.status = "restarting"
+        self._save(container)
+        container.notify("next-exit")
+        if again:
+            container.restart = asyncio.get_running_loop().create_task(self._start_again(container))
+        elif container.host_config["AutoRemove"]:
+            self._remove(container)
+
+    def _restarts(self, container: Container, code: int) -> bool:
+        policy = container.host_config["RestartPolicy"]
+        if container.stopped_by_user:
+            return False
+        if policy["Name"] == "on-failure":
+            most = policy["MaximumRetryCount"]
+            return code != 0 and (most == 0 or container.restart_count < most)
+        return policy["Name"] in ("always", "unless-stopped")
+
+    async def _start_again(self, container: Container) -> None:
+        first, longest = _RESTART_DELAYS
+        await asyncio.sleep(min(first * 2 ** min(container.restart_count, 20), longest))
+        container.restart_count += 1
+        try:
+            await self.start(container)
+        except Exception as error:
+            log.warning("container %s could not be restarted: %s", container.short_id, error)
+            container.state.status = "exited"
+            self._save(container)
+
+    # signals
+
+    async def stop(self, container: Container, timeout: int | None = None) -> None:
+        """Ask the container to end, and end it after `timeout` seconds (None: its own, or 10; -1: wait for ever).
+
+        Raises:
+            NotModified: it does not run.
+        """
+        if container.restart is not None and container.state.status == "restarting":
+            container.restart.cancel()
+            container.restart = None
+            container.state.status = "exited"
+            container.stopped_by_user = True
+            self._save(container)
+            return
+        if not container.state.running:
+            raise NotModified("container already stopped")
+        container.stopped_by_user = True
+        if timeout is None:
+            timeout = container.config.get("StopTimeout")
+        if timeout is None:
+            timeout = STOP_TIMEOUT
+        wanted = container_config.signal_number(container.config.get("StopSignal") or "SIGTERM")
+        await self._signal(container, wanted)
+        if not await self._ends_within(container, None if timeout < 0 else timeout):
+            await self._signal(container, signal.SIGKILL)
+            await self._ends_within(container, None)
+        self.publish(container, "stop")
+
+    async def kill(self, container: Container, signal_name: str = "SIGKILL") -> None:
+        """Send a signal to the container's first process.
+
+        Raises:
+            Conflict: it does not run.
+            InvalidParameter: no such signal.
+        """
+        number = container_config.signal_number(signal_name)
+        if not container.state.running:
+            raise Conflict(f"Cannot kill container: {container.id}: Container {container.id} is not running")
+        if number == signal.SIGKILL:
+            container.stopped_by_user = True
+        await self._signal(container, number)
+        if number == signal.SIGKILL:
+            await self._ends_within(container, None)
+
+    async def _signal(self, container: Container, number: int) -> None:
+        self._launcher.kill(container.id, number)
+        self.publish(container, "kill", signal=str(int(number)))
+        if container.state.status == "paused":
+            await self._launcher.resume(container.id)  # a frozen process takes no signal
+            container.state.status = "running"
+
+    async def _ends_within(self, container: Container, seconds: float | None) -> bool:
+        if container.settled is None:
+            return True
+        done, _ = await asyncio.wait([container.settled], timeout=seconds)
+        return bool(done)
+
+    async def restart(self, container: Container, timeout: int | None = None) -> None:
+        if container.state.running:
+            await self.stop(container, timeout)
+        await self.start(container)
+        self.publish(container, "restart")
+
+    async def pause(self, container: Container) -> None:
+        """Raises Conflict unless the container runs unpaused."""
+        if not container.state.running:
+            raise Conflict(f"Container {container.id} is not running")
+        if container.state.status == "paused":
+            raise Conflict(f"Container {container.id} is already paused")
+        await self._launcher.pause(container.id)
+        container.state.status = "paused"
+        self._save(container)
+        self.publish(container, "pause")
+
+    async def unpause(self, container: Container) -> None:
+        """Raises Conflict unless the container is paused."""
+        if container.state.status != "paused":
+            raise Conflict(f"Container {container.id} is not paused")
+        await self._launcher.resume(container.id)
+        container.state.status = "running"
+        self._save(container)
+        self.publish(container, "unpause")
+
+    async def update_limits(self, container: Container) -> list[str]:
+        """Put changed limits of HostConfig into force; returns warnings."""
+        self._save(container)
+        warnings: list[str] = []
+        if container.state.running:
+            warnings = await self._launcher.update(container.id, resources(container.host_config))
+        self.publish(container, "update")
+        return warnings
+
+    def resize(self, container: Container, rows: int, columns: int) -> None:
+        """Raises Conflict when the container does not run."""
+        if not container.state.running:
+            raise Conflict(f"Container {container.id} is not running")
+        container.stdio.resize(rows, columns)
+        self.publish(container, "resize", height=str(rows), width=str(columns))

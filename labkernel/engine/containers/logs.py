@@ -1,0 +1,184 @@
+"""A container's log: one JSON object a line, as Docker's json-file driver writes it.
+
+`{"log":"hello\\n","stream":"stdout","time":"2026-01-02T03:04:05.123456789Z"}`. A line longer than 16 KiB is
+written in parts; a part that is not the last has no newline.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+from collections import deque
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from labkernel.engine.errors import InvalidParameter
+from labkernel.engine.timestamps import rfc3339
+
+PART = 16 << 10
+"""Bytes after which an unfinished line is written as a part."""
+_TAIL_BLOCK = 64 << 10
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One line, or a part of one: `time` is RFC 3339 in UTC, so text order is time order."""
+
+    stream: str
+    line: bytes
+    time: str
+
+
+class Log:
+    """Written by the container's streams, read by any number of followers."""
+
+    def __init__(self, path: Path, *, enabled: bool = True) -> None:
+        self.path = path
+        self.enabled = enabled
+        self._file: int | None = None
+        self._unfinished = {"stdout": b"", "stderr": b""}
+        self._grown = asyncio.Event()
+        self.closed = True
+
+    def open(self) -> None:
+        """The container starts: followers wait for more."""
+        self.closed = False
+
+    def write(self, stream: str, data: bytes) -> None:
+        if not self.enabled:
+            return
+        data = self._unfinished[stream] + data
+        records = []
+        start = 0
+        while True:
+            newline = data.find(b"\n", start, start + PART)
+            if newline >= 0:
+                end = newline + 1
+            elif len(data) - start >= PART:
+                end = start + PART
+            else:
+                break
+            records.append(self._record(stream, data[start:end]))
+            start = end
+        self._unfinished[stream] = data[start:]
+        if records:
+            self._append(b"".join(records))
+
+    def close(self) -> None:
+        """The container ended: what has no newline is written too, followers stop."""
+        for stream, rest in self._unfinished.items():
+            if rest:
+                self._append(self._record(stream, rest))
+                self._unfinished[stream] = b""
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
+        self.closed = True
+        self._wake()
+
+    def _record(self, stream: str, line: bytes) -> bytes:
+        record = {"log": line.decode("utf-8", "replace"), "stream": stream, "time": rfc3339()}
+        return json.dumps(record, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+
+    def _append(self, records: bytes) -> None:
+        if self._file is None:
+            self._file = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
+        os.write(self._file, records)
+        self._wake()
+
+    def _wake(self) -> None:
+        self._grown.set()
+        self._grown = asyncio.Event()
+
+    async def read(
+        self, *, tail: int | None = None, since: str = "", until: str = "", follow: bool = False
+    ) -> AsyncIterator[Entry]:
+        """The entries, oldest first: the last `tail` of them, from `since` to `until`, and new ones while following."""
+        position = 0
+        if self.path.exists():
+            with self.path.open("rb") as file:
+                position = _tail_position(file.fileno(), tail) if tail is not None and not since else 0
+                file.seek(position)
+                pending: deque[Entry] = deque(maxlen=tail)
+                for raw in file:
+                    if not raw.endswith(b"\n"):
+                        break
+                    position += len(raw)
+                    entry = _parse(raw)
+                    if entry and entry.time >= since and not (until and entry.time > until):
+                        pending.append(entry)
+                        if tail is None:
+                            yield pending.popleft()
+                for entry in pending:
+                    yield entry
+        while follow:
+            grown = self._grown
+            for raw in self._lines_from(position):
+                position += len(raw)
+                entry = _parse(raw)
+                if entry and until and entry.time > until:
+                    return
+                if entry:
+                    yield entry
+            if self.closed and grown is self._grown:
+                return
+            if grown is self._grown:
+                await grown.wait()
+
+    def _lines_from(self, position: int) -> Iterator[bytes]:
+        if not self.path.exists():
+            return
+        with self.path.open("rb") as file:
+            file.seek(position)
+            for raw in file:
+                if raw.endswith(b"\n"):
+                    yield raw
+
+
+def _parse(raw: bytes) -> Entry | None:
+    try:
+        record = json.loads(raw)
+        return Entry(record["stream"], record["log"].encode("utf-8", "replace"), record["time"])
+    except (ValueError, KeyError, TypeError):  # a line cut short by a full disk or a power cut
+        return None
+
+
+def _tail_position(file: int, lines: int) -> int:
+    """The offset of the last `lines` lines, found by reading backwards."""
+    position = os.fstat(file).st_size
+    wanted = lines + 1
+    while position > 0:
+        start = max(0, position - _TAIL_BLOCK)
+        block = os.pread(file, position - start, start)
+        count = block.count(b"\n")
+        if count >= wanted:
+            offset = len(block)
+            for _ in range(wanted):
+                offset = block.rindex(b"\n", 0, offset)
+            return start + offset + 1
+        wanted -= count
+        position = start
+    return 0
+
+
+def parse_time(text: str, *, now: float | None = None) -> str:
+    """`since` and `until`: seconds since 1970 with an optional fraction, or RFC 3339 -> RFC 3339 with nanoseconds.
+
+    Raises:
+        InvalidParameter: neither.
+    """
+    if not text or text == "0":
+        return ""
+    if match := re.fullmatch(r"(\d+)(?:\.(\d{1,9}))?", text):
+        return rfc3339(int(match[1]) * 1_000_000_000 + int((match[2] or "0").ljust(9, "0")))
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise InvalidParameter(f'invalid value for "since" or "until": {text!r} is not a time') from None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return rfc3339(int(moment.timestamp()) * 1_000_000_000 + moment.microsecond * 1000)

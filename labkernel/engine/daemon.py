@@ -1,0 +1,152 @@
+"""The engine's process: one directory, one socket, until it is told to end."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import gc
+import logging
+import os
+import signal
+import socket
+import stat
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from labkernel.engine.errors import Conflict, EngineError, InvalidParameter, System
+
+log = logging.getLogger(__name__)
+
+
+def serve(root: Path, host: str, *, lower: Sequence[Path] = ()) -> int:
+    """Run an engine in this process until SIGTERM or SIGINT; the answer is the process's exit status.
+
+    `host` is `unix://PATH`. As an ordinary user the process becomes root of a user namespace first. `lower` are the
+    directories of other engines, whose images are seen here and never written.
+
+    Raises:
+        InvalidParameter: not a unix socket's address.
+        Conflict: another engine has the directory or the socket.
+        System: the machine refuses what an engine needs.
+    """
+    if not host.startswith("unix://"):
+        raise InvalidParameter(f"{host} is not an address an engine can listen on", hint="unix://PATH")
+    socket_path = Path(host.removeprefix("unix://")).absolute()
+    root = root.absolute()
+    try:
+        root.mkdir(mode=0o711, parents=True, exist_ok=True)
+        lock = _lock(root)
+        listener = _listen(socket_path)
+    except PermissionError as error:
+        raise System(
+            f"{error.filename}: permission denied", hint="choose another place with --root DIR and --host unix://PATH"
+        ) from None
+    # Before any thread and before the loop: namespaces are a thread's, and unshare(2) takes a single-threaded process.
+    mapping = None
+    if os.geteuid() != 0:
+        from labkernel.engine.runtime.rootless import enter_user_namespace
+
+        mapping = enter_user_namespace()
+    else:
+        from labkernel.engine.rootfs import separate_mounts
+
+        separate_mounts()
+    from labkernel.engine.api.system import HEADERS
+
+    async def run() -> int:
+        from labkernel.engine.api.http import Server
+        from labkernel.engine.api.router import Router
+        from labkernel.engine.api.routes import ROUTES
+        from labkernel.engine.engine import Engine
+
+        engine = await Engine.open(root, mapping=mapping, lower=lower)
+        server = Server(Router(engine, ROUTES), HEADERS)
+        await server.listen(listener)
+        for limit in engine.limits():
+            log.info("limit: %s", limit)
+        log.info("listening on %s", host)
+        gc.freeze()
+        ended = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, ended.set)
+        waiting = asyncio.ensure_future(ended.wait())
+        await asyncio.wait([waiting, engine.launcher.lost], return_when=asyncio.FIRST_COMPLETED)
+        lost = not ended.is_set()
+        if lost:
+            log.error("the launcher was killed, and its containers with it; this engine ends")
+        await server.close()
+        await engine.close()
+        return 1 if lost else 0
+
+    try:
+        return asyncio.run(run())
+    finally:
+        _remove_socket(socket_path, listener)
+        os.close(lock)
+
+
+def _lock(root: Path) -> int:
+    """Hold the directory for this process: the kernel lets go when it ends, however it ends."""
+    descriptor = os.open(root / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise Conflict(
+            f"another engine works on {root}", hint="`labkernel engine status` shows it; --root DIR takes another place"
+        ) from None
+    return descriptor
+
+
+def _listen(path: Path) -> socket.socket:
+    """A socket that only its owner may open; one that a killed engine left is replaced."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+    if len(os.fsencode(path)) > 107:
+        raise InvalidParameter(f"{path} is too long for a unix socket", hint="at most 107 bytes: --host unix:///tmp/...")
+    if path.exists():
+        if not stat.S_ISSOCK(path.stat().st_mode):
+            raise Conflict(f"{path} is there and is not a socket", hint="choose another --host unix://PATH")
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+            try:
+                probe.connect(str(path))
+            except ConnectionRefusedError:
+                path.unlink()
+            else:
+                raise Conflict(f"another engine listens on {path}", hint="`labkernel engine status` shows it")
+    before = os.umask(0o177)
+    try:
+        listener.bind(str(path))
+    finally:
+        os.umask(before)
+    listener.listen(1024)
+    listener.setblocking(False)
+    return listener
+
+
+def _remove_socket(path: Path, listener: socket.socket) -> None:
+    listener.close()
+    path.unlink(missing_ok=True)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """`python -m labkernel.engine.daemon ROOT HOST [LOWER...]`: what `labkernel.engine_process` starts."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    logging.basicConfig(
+        level=os.environ.get("LABKERNEL_LOG", "INFO").upper(),
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+        stream=sys.stderr,
+    )
+    try:
+        return serve(Path(words[0]), words[1], lower=[Path(word) for word in words[2:]])
+    except EngineError as error:
+        print(f"labkernel: {error.message}", file=sys.stderr)
+        if error.hint:
+            print(f"hint: {error.hint}", file=sys.stderr)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,137 @@
+"""The engine: everything below the API, wired together."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import os
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from labkernel.engine.base_images import BaseImages, cache_directory
+from labkernel.engine.build.builder import Builder
+from labkernel.engine.catalog.catalog import Catalog
+from labkernel.engine.containers.containers import Containers
+from labkernel.engine.containers.exec import Execs
+from labkernel.engine.database import Database
+from labkernel.engine.events import Events
+from labkernel.engine.image.images import Images
+from labkernel.engine.image.store import LowerStore, Store
+from labkernel.engine.network.networks import Networks
+from labkernel.engine.rootfs import make_init_layer
+from labkernel.engine.runtime.client import Launcher
+from labkernel.engine.runtime.rootless import Mapping
+from labkernel.engine.step_runner import StepRunner
+from labkernel.engine.volumes import Volumes
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Engine:
+    """`root` is the engine's directory; only one engine at a time has it open (see `daemon`)."""
+
+    root: Path
+    id: str
+    mapping: Mapping | None
+    """How ids are mapped when the engine runs as an ordinary user; None as root."""
+    database: Database
+    launcher: Launcher
+    networks: Networks
+    store: Store
+    images: Images
+    events: Events
+    volumes: Volumes
+    containers: Containers
+    execs: Execs
+    builder: Builder
+    base_images: BaseImages
+    total_memory: int
+
+    @classmethod
+    async def open(cls, root: Path, *, mapping: Mapping | None = None, lower: Sequence[Path] = ()) -> Engine:
+        """Open the directory, whatever state a killed engine left it in; nothing of that engine stays behind."""
+        root.mkdir(mode=0o711, parents=True, exist_ok=True)
+        database = Database(root / "metadata.sqlite")
+        launcher = await Launcher.start(root / "runtime")
+        networks = await Networks.open(state_dir=root / "network", database=database, rootless=mapping is not None)
+        store = Store(
+            root,
+            database,
+            lower=[LowerStore(path, path / "metadata.sqlite") for path in lower],
+            userxattr=mapping is not None,
+            keep_ownership=mapping is None or not mapping.single,
+        )
+        for image in store.lost:
+            log.warning("image %s was dropped: a layer's directory is gone", image)
+        images, events = Images(store), Events()
+        volumes = Volumes(root / "volumes", database, events)
+        total_memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        init_layer = make_init_layer(root / "init")
+        containers = Containers(
+            root / "containers",
+            database=database,
+            images=images,
+            launcher=launcher,
+            networks=networks,
+            volumes=volumes,
+            events=events,
+            init_layer=init_layer,
+            total_memory=total_memory,
+        )
+        runner = StepRunner(launcher, networks, store, init_layer)
+        catalog = Catalog(cache_directory(), runner.in_rootfs, work=root / "catalog")
+        base_images = BaseImages(images, events, catalog, NoRegistry())
+        builder = Builder(images, runner, base_images)
+        base_images.builder = builder
+        engine = cls(
+            root=root,
+            id=_engine_id(root),
+            mapping=mapping,
+            database=database,
+            launcher=launcher,
+            networks=networks,
+            store=store,
+            images=images,
+            events=events,
+            volumes=volumes,
+            containers=containers,
+            execs=Execs(containers, launcher),
+            builder=builder,
+            base_images=base_images,
+            total_memory=total_memory,
+        )
+        await containers.resume()
+        return engine
+
+    def limits(self) -> list[str]:
+        """What does not work here, a plain sentence each, with what to do about it where something can be done."""
+        return [*self.launcher.limits(), *self.networks.limits()]
+
+    async def close(self) -> None:
+        """End every container and leave the machine as it was found."""
+        running = [container for container in self.containers.all() if container.state.running]
+        await asyncio.gather(
+            *(self.containers.lifecycle.stop(container, timeout=2) for container in running), return_exceptions=True
+        )
+        await self.launcher.close()
+        await self.networks.close()
+        self.database.close()
+
+
+class NoRegistry:
+    async def pull(self, reference, output, auth=None):
+        from labkernel.engine.errors import Unavailable
+
+        raise Unavailable(f"registry {reference.domain} does not answer")
+
+
+def _engine_id(root: Path) -> str:
+    """The same for as long as the directory lives: `docker info` shows it."""
+    file = root / "engine-id"
+    if not file.exists():
+        file.write_text(hashlib.sha256(secrets.token_bytes(32)).hexdigest()[:32])
+    return file.read_text()

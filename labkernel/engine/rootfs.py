@@ -1,0 +1,98 @@
+"""A container's file system as seen from the engine: for cp, export, and filling a new volume.
+
+Overlays are mounted in the engine's own mount namespace, which ends with the engine: nobody else sees them and none
+is left when it is killed.
+"""
+
+from __future__ import annotations
+
+import os
+import posixpath
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from labkernel.engine.image.layers import copy_tree
+from labkernel.engine.image.store import Store
+from labkernel.engine.linux import mounts
+from labkernel.engine.linux.paths import RESOLVE_IN_ROOT, openat2
+from labkernel.engine.linux.namespaces import CLONE_NEWNS, unshare
+
+
+def separate_mounts() -> None:
+    """Give this process a mount namespace of its own, in which the machine's later mounts still appear."""
+    unshare(CLONE_NEWNS)
+    mounts.mount("", "/", flags=mounts.MS_REC | mounts.MS_SLAVE)
+
+
+@contextmanager
+def mounted(store: Store, lower: Sequence[Path], upper: Path | None = None, work: Path | None = None) -> Iterator[Path]:
+    """The layers `lower` (top first) and, where given, a writable `upper`, as one directory for the time being."""
+    with store.temporary() as place:
+        if upper is None and len(lower) == 1:
+            yield lower[0]
+            return
+        if upper is None and not lower:
+            yield place
+            return
+        merged = place / "merged"
+        merged.mkdir()
+        # mount(2) takes one page of options: by way of a descriptor every layer's name is short.
+        layers = os.open(store.layers.directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            short = f"/proc/self/fd/{layers}"
+            names = [f"{short}/{path.name}" if path.parent == store.layers.directory else str(path) for path in lower]
+            options = "lowerdir=" + ":".join(names)
+            if upper is not None:
+                options += f",upperdir={upper},workdir={work}"
+            if store.overlay.userxattr:
+                options += ",userxattr"
+            mounts.mount("overlay", str(merged), "overlay", data=options)
+        finally:
+            os.close(layers)
+        try:
+            yield merged
+        finally:
+            mounts.umount2(str(merged), mounts.MNT_DETACH)
+
+
+def make_init_layer(directory: Path) -> Path:
+    """The layer between an image and what its container writes: the places that every container mounts over.
+
+    Made of empty files and directories, so that mounting leaves no trace in the container's own layer (`docker diff`,
+    `docker commit`) and works on an image that has nothing at all.
+    """
+    for name in ("dev/pts", "dev/shm", "etc", "proc", "sys"):
+        (directory / name).mkdir(mode=0o755, parents=True, exist_ok=True)
+    for name in (".dockerenv", "dev/console", "etc/hostname", "etc/hosts", "etc/resolv.conf"):
+        (directory / name).touch(mode=0o755)
+    mtab = directory / "etc" / "mtab"
+    if not mtab.is_symlink():
+        mtab.symlink_to("/proc/mounts")
+    return directory
+
+
+def fill_volume(store: Store, lower: Sequence[Path], destination: str, volume: Path) -> None:
+    """Copy what the image has at `destination` into a new volume, as Docker does; nothing where it has nothing."""
+    relative = posixpath.normpath(destination).lstrip("/")
+    if not any(os.path.lexists(layer / relative) for layer in lower):
+        return
+    with mounted(store, lower) as root, store.temporary() as place:
+        descriptor = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            source = openat2(descriptor, relative, os.O_PATH | os.O_DIRECTORY, resolve=RESOLVE_IN_ROOT)
+        except OSError:  # not a directory in the image
+            return
+        finally:
+            os.close(descriptor)
+        try:
+            copy = place / "copy"
+            copy.mkdir()
+            copy_tree(Path(f"/proc/self/fd/{source}"), copy, overlay=store.overlay, keep_ownership=store.layers.keep_ownership)
+            status = os.fstat(source)
+            os.chmod(copy, status.st_mode & 0o7777)
+            if store.layers.keep_ownership:
+                os.chown(copy, status.st_uid, status.st_gid)
+        finally:
+            os.close(source)
+        os.rename(copy, volume)  # onto the empty directory: all of it, or nothing

@@ -1,0 +1,118 @@
+"""Processes that are no container of the user's: the RUN steps of a build, and the making of a base image."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import shutil
+import signal
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from labkernel.engine.build.interface import RunStep
+from labkernel.engine.containers import config as container_config
+from labkernel.engine.containers.bundle import resources, save, write_etc
+from labkernel.engine.containers.lifecycle import start_error
+from labkernel.engine.containers.stdio import Stdio
+from labkernel.engine.image.store import Store
+from labkernel.engine.network.networks import Networks
+from labkernel.engine.runtime.client import Launcher, StartFailed
+from labkernel.engine.runtime.spec import Mount, Overlay, SpecOptions
+
+
+class StepRunner:
+    """Implements `build.interface.StepRunner` and `catalog.made.RunInRootfs`."""
+
+    def __init__(self, launcher: Launcher, networks: Networks, store: Store, init_layer: Path) -> None:
+        self._launcher = launcher
+        self._networks = networks
+        self._store = store
+        self._init_layer = init_layer
+
+    async def run(self, step: RunStep, stdout: Callable[[bytes], None], stderr: Callable[[bytes], None]) -> int:
+        """Run one RUN step; its exit code. Cancelled, it ends the container first."""
+        config, host_config = container_config.complete({"HostConfig": step.host_config})
+        config["Hostname"] = step.hostname
+        endpoint = await self._networks.connect(
+            step.container_id, host_config["NetworkMode"], name=step.container_id[:12]
+        )
+        try:
+            with self._store.temporary() as directory:
+                mounts = [
+                    *write_etc(directory, endpoint, config, host_config),
+                    *(Mount(mount.destination, str(mount.source), "bind", ("ro",)) for mount in step.mounts),
+                ]
+                options = SpecOptions(
+                    args=step.args,
+                    env=step.env,
+                    cwd=step.cwd,
+                    user=step.user,
+                    hostname=step.hostname,
+                    overlay=Overlay(
+                        [str(path) for path in (self._init_layer, *step.layers)], str(step.upper), str(step.work)
+                    ),
+                    mounts=mounts,
+                    network="host" if endpoint.netns_path is None else endpoint.netns_path,
+                    resources=resources(host_config),
+                    shm_size=host_config["ShmSize"],
+                )
+                save(directory, options)
+                return await self._run(step.container_id, directory, stdout, stderr)
+        finally:
+            await self._networks.disconnect(step.container_id)
+
+    async def in_rootfs(
+        self,
+        rootfs: Path,
+        args: Sequence[str],
+        env: Sequence[str],
+        *,
+        network: bool,
+        output: Callable[[bytes], None],
+    ) -> int:
+        """Run a program as root in a root file system that is being made; with `network` on the host's."""
+        container_id = secrets.token_hex(32)
+        with self._store.temporary() as directory:
+            mounts = []
+            if network:
+                shutil.copyfile("/etc/resolv.conf", directory / "resolv.conf")
+                mounts.append(Mount("/etc/resolv.conf", str(directory / "resolv.conf"), "bind", ("ro",)))
+            options = SpecOptions(
+                args=args,
+                env=env,
+                rootfs=str(rootfs),
+                hostname="labkernel",
+                mounts=mounts,
+                network="host" if network else "",
+            )
+            save(directory, options)
+            return await self._run(container_id, directory, output, output)
+
+    async def _run(
+        self, container_id: str, bundle: Path, stdout: Callable[[bytes], None], stderr: Callable[[bytes], None]
+    ) -> int:
+        stdio = Stdio(terminal=False, stdin=False)
+        tap = stdio.tap()
+        descriptors = stdio.open()
+        try:
+            started = await self._launcher.run(container_id, bundle, *descriptors)
+        except StartFailed as failure:
+            stdio.failed()
+            raise start_error(failure) from None
+        stdio.started(None)
+
+        async def forward() -> None:
+            while piece := await tap.read():
+                stream, data = piece
+                (stdout if stream == "stdout" else stderr)(data)
+
+        forwarding = asyncio.ensure_future(forward())
+        try:
+            return await asyncio.shield(started.exited)
+        except asyncio.CancelledError:
+            self._launcher.kill(container_id, signal.SIGKILL)
+            await started.exited
+            raise
+        finally:
+            await stdio.finish()
+            await forwarding

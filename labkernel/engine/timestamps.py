@@ -1,0 +1,48 @@
+"""Times as the Docker Engine API writes them: RFC 3339, UTC, nanoseconds."""
+
+from __future__ import annotations
+
+import time
+
+ZERO = "0001-01-01T00:00:00Z"
+"""Go's zero time: "never"."""
+
+_second = -1
+_text = ""
+
+
+def rfc3339(nanoseconds: int | None = None) -> str:
+    """`2026-01-02T03:04:05.123456789Z`, of now by default; always nine digits, so that text order is time order."""
+    global _second, _text
+    seconds, fraction = divmod(time.time_ns() if nanoseconds is None else nanoseconds, 1_000_000_000)
+    if seconds != _second:
+        _text, _second = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)), seconds
+    return f"{_text}.{fraction:09d}Z"
+
+
+def ago(seconds: float) -> str:
+    """How long something has lasted, in the words of `docker ps`: "Less than a second", "About a minute", "3 hours"."""
+    whole = int(seconds)
+    if whole < 1:
+        return "Less than a second"
+    if whole == 1:
+        return "1 second"
+    if whole < 60:
+        return f"{whole} seconds"
+    minutes = whole // 60
+    if minutes == 1:
+        return "About a minute"
+    if minutes < 60:
+        return f"{minutes} minutes"
+    hours = int(seconds / 3600 + 0.5)
+    if hours == 1:
+        return "About an hour"
+    if hours < 48:
+        return f"{hours} hours"
+    if hours < 24 * 7 * 2:
+        return f"{hours // 24} days"
+    if hours < 24 * 30 * 2:
+        return f"{hours // 24 // 7} weeks"
+    if hours < 24 * 365 * 2:
+        return f"{hours // 24 // 30} months"
+    return f"{int(seconds / 3600 / 24 / 365)} years"

@@ -1,0 +1,207 @@
+"""The engine as a process of its own: start it, find it, stop it. The one door in the seam.
+
+The engine outlives whoever started it: a notebook's kernel may be restarted, its containers run on.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from http.client import HTTPConnection, HTTPException
+from pathlib import Path
+from typing import Any
+
+START_TIMEOUT = 60.0
+"""Seconds for an engine to answer: after a crash it may have much to clean up."""
+
+
+class EngineProcessError(Exception):
+    """The engine could not be started or stopped: what happened, and a hint."""
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+@dataclass(frozen=True)
+class EngineStatus:
+    """`limits` are what does not work on this machine, a sentence each."""
+
+    running: bool
+    host: str
+    root: str
+    pid: int = 0
+    version: str = ""
+    rootless: bool = False
+    limits: list[str] = field(default_factory=list)
+
+
+def default_root() -> Path:
+    """Where the engine keeps its things: root's in /var/lib, a user's in the user's data directory."""
+    if chosen := os.environ.get("LABKERNEL_ROOT"):
+        return Path(chosen)
+    if os.geteuid() == 0:
+        return Path("/var/lib/labkernel")
+    from platformdirs import user_data_path
+
+    return user_data_path("labkernel")
+
+
+def host_for(root: Path | None = None) -> str:
+    """The address of the engine that works on `root`: beside its things, but for the default's, in the run directory."""
+    if root is not None and root.absolute() != default_root().absolute():
+        return f"unix://{root.absolute() / 'engine.sock'}"
+    if os.environ.get("LABKERNEL_ROOT"):
+        return f"unix://{default_root().absolute() / 'engine.sock'}"
+    if os.geteuid() == 0:
+        return "unix:///run/labkernel/engine.sock"
+    from platformdirs import user_runtime_path
+
+    directory = user_runtime_path("labkernel")
+    # A session without a run directory of its own (a JupyterHub's container) keeps the socket with the data.
+    if not os.access(directory.parent, os.W_OK):
+        directory = default_root()
+    return f"unix://{directory / 'engine.sock'}"
+
+
+def serve(root: Path | None = None, host: str | None = None) -> int:
+    """Run the engine in this process until it is told to end; the answer is its exit status."""
+    from labkernel.engine.daemon import main
+
+    place = root or default_root()
+    return main([str(place), host or host_for(root)])
+
+
+def start(root: Path | None = None, host: str | None = None) -> str:
+    """Start the engine unless it runs; returns its address once it answers.
+
+    Raises:
+        EngineProcessError: it did not come up; the message holds what it said.
+    """
+    place, address = root or default_root(), host or host_for(root)
+    if _answers(address):
+        return address
+    place.mkdir(mode=0o711, parents=True, exist_ok=True)
+    log = place / "engine.log"
+    with log.open("ab") as output:
+        begun = output.tell()
+        process = subprocess.Popen(
+            [sys.executable, "-m", "labkernel.engine.daemon", str(place), address],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            cwd="/",
+            start_new_session=True,
+        )
+    deadline = time.monotonic() + START_TIMEOUT
+    while time.monotonic() < deadline:
+        if _answers(address):
+            return address
+        ended = process.poll()
+        if ended is not None:
+            # Another may have been started at the same moment and hold the lock.
+            if _answers(address):
+                return address
+            said = log.read_bytes()[begun:].decode("utf-8", "replace").strip()
+            lines = [line for line in said.splitlines() if line.strip()]
+            hint = next((line.removeprefix("hint: ") for line in lines if line.startswith("hint: ")), f"see {log}")
+            words = [line.removeprefix("labkernel: ") for line in lines if not line.startswith("hint: ")]
+            raise EngineProcessError(f"the engine did not start: {words[-1] if words else f'exit status {ended}'}", hint)
+        time.sleep(0.01)
+    process.terminate()
+    raise EngineProcessError(f"the engine did not answer within {START_TIMEOUT:.0f} seconds", f"see {log}")
+
+
+def stop(root: Path | None = None, host: str | None = None, *, timeout: float = 30.0) -> bool:
+    """End the engine and its containers; False when none was running.
+
+    Raises:
+        EngineProcessError: it did not end in time, or belongs to somebody else.
+    """
+    address = host or host_for(root)
+    pid = _pid(address)
+    if not pid:
+        return False
+    try:
+        descriptor = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return False
+    try:
+        signal.pidfd_send_signal(descriptor, signal.SIGTERM)
+        if not select.select([descriptor], [], [], timeout)[0]:
+            raise EngineProcessError(f"the engine (process {pid}) did not end within {timeout:.0f} seconds", f"kill -9 {pid}")
+    except PermissionError:
+        raise EngineProcessError(f"the engine (process {pid}) belongs to another user", "stop it as that user") from None
+    finally:
+        os.close(descriptor)
+    return True
+
+
+def status(root: Path | None = None, host: str | None = None) -> EngineStatus:
+    """Whether the engine runs, where, and what it cannot do here."""
+    place, address = root or default_root(), host or host_for(root)
+    try:
+        version = _get(address, "/version")
+        described = _get(address, "/labkernel/status")
+    except (OSError, HTTPException, ValueError):
+        return EngineStatus(False, address, str(place))
+    return EngineStatus(
+        running=True,
+        host=address,
+        root=described["Root"],
+        pid=_pid(address),
+        version=version["Version"],
+        rootless=described["Rootless"],
+        limits=described["Limits"],
+    )
+
+
+class _UnixConnection(HTTPConnection):
+    def __init__(self, path: str) -> None:
+        super().__init__("localhost", timeout=5)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self._path)
+
+
+def _get(address: str, path: str) -> Any:
+    connection = _UnixConnection(address.removeprefix("unix://"))
+    try:
+        connection.request("GET", path)
+        return json.loads(connection.getresponse().read())
+    finally:
+        connection.close()
+
+
+def _answers(address: str) -> bool:
+    connection = _UnixConnection(address.removeprefix("unix://"))
+    try:
+        connection.request("GET", "/_ping")
+        return connection.getresponse().status == 200
+    except (OSError, HTTPException):
+        return False
+    finally:
+        connection.close()
+
+
+def _pid(address: str) -> int:
+    """The process that listens on the socket (unix(7), SO_PEERCRED); 0 when none does."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        try:
+            connection.connect(address.removeprefix("unix://"))
+        except OSError:
+            return 0
+        pid, _, _ = struct.unpack("iII", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+        return int(pid)
