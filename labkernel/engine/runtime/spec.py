@@ -344,16 +344,11 @@ def _mount_options(mount: Mount) -> list[str]:
 def _default_mounts(options: SpecOptions) -> list[Mount]:
     writable = "rw" if options.privileged else "ro"
     hardened = ("nosuid", "noexec", "nodev")
-    if options.ipc == "host":
-        queues = Mount("/dev/mqueue", "/dev/mqueue", "bind", (*hardened, "rbind"))
-        shared = Mount("/dev/shm", "/dev/shm", "bind", (*hardened, "rbind"))
-    elif options.ipc:
-        # Another container's shared memory goes with its IPC namespace: /proc/N/ns/ipc -> /proc/N/root/dev/shm.
-        other = posixpath.dirname(posixpath.dirname(options.ipc))
-        queues = Mount("/dev/mqueue", "mqueue", "mqueue", hardened)
-        shared = Mount("/dev/shm", other + "/root/dev/shm", "bind", (*hardened, "rbind"))
+    if options.ipc:
+        # Shared memory goes with the IPC namespace: /proc/N/ns/ipc is that of /proc/N/root/dev/shm.
+        other = "" if options.ipc == "host" else posixpath.dirname(posixpath.dirname(options.ipc)) + "/root"
+        shared = Mount("/dev/shm", other + "/dev/shm", "bind", (*hardened, "rbind"))
     else:
-        queues = Mount("/dev/mqueue", "mqueue", "mqueue", hardened)
         shared = Mount("/dev/shm", "shm", "tmpfs", (*hardened, "mode=1777", f"size={options.shm_size}"))
     return [
         Mount("/proc", "proc", "proc", hardened),
@@ -366,7 +361,7 @@ def _default_mounts(options: SpecOptions) -> list[Mount]:
         ),
         Mount("/sys", "sysfs", "sysfs", (*hardened, writable)),
         Mount("/sys/fs/cgroup", "cgroup", "cgroup", (writable, *hardened, "relatime")),
-        queues,
+        Mount("/dev/mqueue", "mqueue", "mqueue", hardened),
         shared,
     ]
 

@@ -198,7 +198,10 @@ def _mount_new(kind: str, source: str, target: int, options: list[str]) -> None:
     try:
         m.mount(source, place, kind, flags, ",".join(data))
     except PermissionError:
-        # Only who owns the network namespace may mount its sysfs: an engine without root shows the host's, to read.
+        # These show a namespace, and only its owner may mount them. In a namespace of the host's an engine without
+        # root shows the host's own sysfs, to read, and no message queues.
+        if kind == "mqueue":
+            return
         if kind != "sysfs":
             raise
         tree = m.open_tree(-100, "/sys", m.OPEN_TREE_CLONE | m.OPEN_TREE_CLOEXEC | m.AT_RECURSIVE)

@@ -1,0 +1,726 @@
+"""Real containers: what a process sees from inside, and how its life begins and ends."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import signal
+import subprocess
+import termios
+import time
+from pathlib import Path
+
+import pytest
+
+from labkernel.engine.linux import terminals
+from labkernel.engine.runtime.client import Started, StartFailed
+from labkernel.engine.runtime.spec import Mount, Resources, process_spec
+from tests.engine.runtime.lab import Lab
+
+
+def test_output_and_exit_code_come_back(box: Lab) -> None:
+    ended = box.run("sh", "-c", "read line; echo got $line; exit 7", stdin=b"this\n")
+    assert (ended.code, ended.output) == (7, "got this\n")
+
+
+def test_a_signal_is_128_and_its_number(box: Lab) -> None:
+    assert box.run("sh", "-c", "kill -TERM $$; sleep 9", pid="host").code == 128 + signal.SIGTERM
+
+
+def test_kill_ends_a_container(box: Lab) -> None:
+    name, started = box.start("sleep", "1000")
+    assert box.end(name, started) == 137
+
+
+def test_steps_tell_the_birth_in_order(box: Lab) -> None:
+    _, started = box.start("true")
+    names = [step.name for step in started.steps]
+    order = ["clone", "cgroup", "hostname", "overlay", "mask", "pivot_root", "seccomp", "capabilities", "command"]
+    assert [name for name in names if name in order] == order
+    assert all(step.microseconds >= 0 for step in started.steps)
+
+
+def test_namespaces_are_its_own(box: Lab) -> None:
+    kinds = ("mnt", "pid", "uts", "ipc", "net")
+    ended = box.run("sh", "-c", "; ".join(f"readlink /proc/self/ns/{kind}" for kind in kinds))
+    own = [os.readlink(f"/proc/self/ns/{kind}") for kind in kinds]
+    assert len(ended.output.split()) == len(kinds)
+    assert not set(ended.output.split()) & set(own)
+
+
+def test_namespaces_of_the_host_are_entered_when_asked(box: Lab) -> None:
+    kinds = ("pid", "uts", "ipc", "net")
+    ended = box.run(
+        "sh",
+        "-c",
+        "; ".join(f"readlink /proc/self/ns/{kind}" for kind in kinds),
+        pid="host",
+        uts="host",
+        ipc="host",
+        network="host",
+    )
+    assert ended.output.split() == [os.readlink(f"/proc/self/ns/{kind}") for kind in kinds]
+
+
+def test_another_containers_namespaces_can_be_joined(box: Lab) -> None:
+    name, first = box.start("sh", "-c", "echo hi > /dev/shm/x; sleep 1000", hostname="first")
+    where = f"/proc/{first.pid}/ns"
+    deadline = time.monotonic() + 5
+    while not Path(f"/proc/{first.pid}/root/dev/shm/x").exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    ended = box.run(
+        "sh",
+        "-c",
+        "hostname; cat /dev/shm/x; ps | grep -c 'sleep 1000'; readlink /proc/self/ns/net",
+        pid=f"{where}/pid",
+        ipc=f"{where}/ipc",
+        uts=f"{where}/uts",
+        network=f"{where}/net",
+    )
+    lines = ended.output.split()
+    assert lines[:2] == ["first", "hi"]
+    assert int(lines[2]) >= 1
+    assert lines[3] == os.readlink(f"{where}/net")
+    box.end(name, first)
+
+
+def test_a_fresh_network_has_its_loopback_up(box: Lab) -> None:
+    assert re.search(r"lo: <[^>]*\bUP\b", box.run("ip", "link").output)
+
+
+def test_process_one_sees_only_its_own(box: Lab) -> None:
+    ended = box.run("sh", "-c", "echo $$; ls -d /proc/[0-9]*")
+    assert ended.output.split()[0] == "1"
+    assert len(ended.output.split()) <= 3
+
+
+def test_host_and_domain_name(box: Lab) -> None:
+    ended = box.run("sh", "-c", "hostname; cat /proc/sys/kernel/domainname", hostname="box", domainname="lab")
+    assert ended.output == "box\nlab\n"
+
+
+def test_no_descriptor_of_the_launcher_is_left(box: Lab) -> None:
+    ended = box.run("sh", "-c", "ls -1 /proc/self/fd")
+    # 3 is the directory that ls itself reads.
+    assert ended.output.split() == ["0", "1", "2", "3"]
+
+
+def test_signals_are_as_a_program_expects_them(box: Lab) -> None:
+    ended = box.run("grep", "-E", "^Sig(Blk|Ign)", "/proc/self/status")
+    assert set(re.findall(r"[0-9a-f]{16}", ended.output)) == {"0" * 16}
+
+
+def test_writes_go_to_the_upper_directory_alone(box: Lab) -> None:
+    bundle = box.bundle("sh", "-c", "echo new > /new; rm /etc/group")
+    started = box.wait(box.launcher.run(bundle.name, bundle))
+    box.wait(_ended(started))
+    assert (bundle / "upper" / "new").read_text() == "new\n"
+    assert not (box.layer / "new").exists()
+    assert (box.layer / "etc" / "group").exists()
+
+
+async def _ended(started: Started) -> int:
+    return await started.exited
+
+
+def test_a_hundred_layers(box: Lab, tmp_path: Path) -> None:
+    """More text than mount(2) has room for, were the paths not made short."""
+    layers = [box.layer]
+    for number in range(100):
+        layer = tmp_path / f"layer-with-a-rather-long-name-{number:03}"
+        layer.mkdir()
+        (layer / f"file{number}").touch()
+        layers.insert(0, layer)
+    assert box.run("sh", "-c", "ls / | grep -c ^file", layers=layers).output == "100\n"
+
+
+@pytest.mark.parametrize("name", ["a:b", "a,b", "a\\b", "a b"])
+def test_odd_characters_in_a_layers_path(box: Lab, tmp_path: Path, name: str) -> None:
+    layer = tmp_path / name
+    layer.mkdir()
+    (layer / "found").touch()
+    assert box.run("ls", "/found", layers=[layer, box.layer]).code == 0
+
+
+def test_a_plain_directory_can_be_the_root(box: Lab) -> None:
+    assert box.run("ls", "/etc", rootfs=str(box.layer)).output == "group\npasswd\n"
+
+
+def test_a_read_only_root(box: Lab) -> None:
+    ended = box.run("sh", "-c", "touch /x; touch /dev/shm/y && echo shm", readonly_rootfs=True)
+    assert "touch: /x: Read-only file system" in ended.output
+    assert ended.output.endswith("shm\n")
+
+
+def test_tmpfs_and_shm_size(box: Lab) -> None:
+    ended = box.run(
+        "sh",
+        "-c",
+        "df -k /dev/shm /scratch | awk 'NR>1 {print $2}'",
+        shm_size=2**20,
+        mounts=[Mount("/scratch", type="tmpfs", options=("size=65536", "mode=700"))],
+    )
+    assert ended.output.split() == ["1024", "64"]
+
+
+def test_bind_mounts(box: Lab, tmp_path: Path) -> None:
+    (tmp_path / "shared").mkdir()
+    (tmp_path / "file").write_text("one file\n")
+    ended = box.run(
+        "sh",
+        "-c",
+        "echo hello > /a/new/rw/x; cat /etc/one; touch /ro/y",
+        mounts=[
+            Mount("/a/new/rw", str(tmp_path / "shared")),
+            Mount("/ro", str(tmp_path / "shared"), options=("ro",)),
+            Mount("/etc/one", str(tmp_path / "file")),
+        ],
+    )
+    assert ended.output == "one file\ntouch: /ro/y: Read-only file system\n"
+    assert (tmp_path / "shared" / "x").read_text() == "hello\n"
+
+
+def test_a_missing_bind_source_is_named(box: Lab) -> None:
+    failure = box.fails("true", mounts=[Mount("/a", "/no/such/place")])
+    assert failure.kind == "other"
+    assert "/no/such/place" in failure.message
+
+
+@pytest.mark.parametrize("link", ["/escape/deep", "../../../../../escape/deep"])
+def test_links_of_the_image_do_not_lead_out(box: Lab, tmp_path: Path, link: str) -> None:
+    """A mount point below a link: it is made where the link leads inside, never on the host."""
+    outside = tmp_path / "escape"
+    layer = tmp_path / "layer"
+    (layer / "escape").mkdir(parents=True)
+    (layer / "trap").symlink_to(link.replace("/escape", str(outside)) if link[0] == "/" else link)
+    (layer / str(outside)[1:]).mkdir(parents=True)
+    (tmp_path / "source").mkdir()
+    (tmp_path / "source" / "seen").touch()
+    (layer / "escape" / "deep").mkdir(exist_ok=True)
+    (layer / str(outside)[1:] / "deep").mkdir(exist_ok=True)
+    ended = box.run(
+        "ls", "/trap/inner", layers=[layer, box.layer], mounts=[Mount("/trap/inner", str(tmp_path / "source"))]
+    )
+    assert ended.output == "seen\n"
+    assert not outside.exists()
+    assert not Path("/escape").exists()
+
+
+@pytest.mark.parametrize("where", ["proc", "sys"])
+def test_a_link_in_the_place_of_a_kernel_file_system_is_refused(box: Lab, tmp_path: Path, where: str) -> None:
+    (tmp_path / where).symlink_to("/tmp")
+    failure = box.fails("true", layers=[tmp_path, box.layer])
+    assert "symbolic link" in failure.message
+
+
+def test_nothing_is_mounted_inside_proc(box: Lab, tmp_path: Path) -> None:
+    assert "inside /proc" in box.fails("true", mounts=[Mount("/proc/sys", str(tmp_path))]).message
+
+
+def test_a_proc_that_the_image_brings_is_covered(box: Lab, tmp_path: Path) -> None:
+    (tmp_path / "proc" / "self").mkdir(parents=True)
+    (tmp_path / "proc" / "mine").touch()
+    ended = box.run("sh", "-c", "ls /proc/mine; readlink /proc/self", layers=[tmp_path, box.layer])
+    assert "No such file" in ended.output
+    assert ended.output.splitlines()[1].isdecimal()
+
+
+def test_devices(box: Lab) -> None:
+    ended = box.run(
+        "sh",
+        "-c",
+        "echo lost > /dev/null; head -c4 /dev/zero | od -An -tx1; head -c9 /dev/urandom | wc -c; echo x > /dev/full;"
+        "for link in stdout ptmx fd; do readlink /dev/$link; done; ls /dev/pts",
+    )
+    assert ended.output.split("\n") == [
+        " 00 00 00 00",
+        "9",
+        "sh: write error: No space left on device",
+        "/proc/self/fd/1",
+        "pts/ptmx",
+        "/proc/self/fd",
+        "ptmx",
+        "",
+    ]
+
+
+def test_a_block_device_made_by_root_inside_cannot_be_opened(box: Lab) -> None:
+    """mknod is allowed by default; the control group's device rules forbid what it leads to."""
+    machine = next(line.split() for line in Path("/proc/partitions").read_text().splitlines()[2:])
+    ended = box.run("sh", "-c", f"mknod /disk b {machine[0]} {machine[1]} && head -c1 /disk")
+    assert "Operation not permitted" in ended.output
+
+
+def test_masked_and_read_only_paths(box: Lab) -> None:
+    ended = box.run(
+        "sh",
+        "-c",
+        "cat /proc/timer_list | wc -c; ls /sys/firmware | wc -l; echo 1 > /proc/sys/kernel/shmmni; touch /sys/x",
+    )
+    lines = ended.output.splitlines()
+    assert lines[:2] == ["0", "0"]
+    assert "Read-only file system" in lines[2]
+    assert "Read-only file system" in lines[3]
+
+
+def test_sysctls(box: Lab) -> None:
+    ended = box.run(
+        "cat",
+        "/proc/sys/net/ipv4/ip_unprivileged_port_start",
+        "/proc/sys/kernel/msgmax",
+        sysctls={"net.ipv4.ip_unprivileged_port_start": "0", "kernel.msgmax": "4096"},
+    )
+    assert ended.output == "0\n4096\n"
+
+
+def test_resource_limits(box: Lab) -> None:
+    ended = box.run("sh", "-c", "ulimit -n; ulimit -Hn", rlimits={"nofile": (100, 200)})
+    assert ended.output == "100\n200\n"
+
+
+def test_a_limit_beyond_what_there_is_warns(box: Lab) -> None:
+    ended = box.run("sh", "-c", "ulimit -n", rlimits={"nofile": (2**30, 2**30)})
+    assert int(ended.output) < 2**30
+    assert "RLIMIT_NOFILE" in ended.started.warnings[0]
+
+
+def test_oom_score_adj(box: Lab) -> None:
+    assert box.run("cat", "/proc/self/oom_score_adj", oom_score_adj=500).output == "500\n"
+
+
+@pytest.mark.parametrize(
+    ("user", "expected"),
+    [
+        ("", "0 0 0 /root"),
+        ("daemon", "1 1 1,4 /usr/sbin"),
+        ("1", "1 1 1,4 /usr/sbin"),
+        ("daemon:adm", "1 4 4 /usr/sbin"),
+        ("1234:77", "1234 77 77 /"),
+        ("1234", "1234 0 0 /"),
+    ],
+)
+def test_users(box: Lab, user: str, expected: str) -> None:
+    ended = box.run("sh", "-c", 'echo $(id -u) $(id -g) $(id -G | tr " " ,) $HOME', user=user)
+    assert ended.output == expected + "\n"
+
+
+def test_additional_groups(box: Lab) -> None:
+    assert box.run("id", "-G", additional_groups=["tty", "777"]).output == "0 5 777\n"
+
+
+def test_a_user_can_open_its_streams_by_name(box: Lab) -> None:
+    ended = box.run("sh", "-c", "echo hi > /dev/stdout", user="daemon")
+    assert ended.output == "hi\n"
+
+
+@pytest.mark.parametrize(
+    ("args", "kind", "message"),
+    [
+        (["nope"], "not_found", 'exec: "nope": executable file not found in $PATH'),
+        ([""], "not_found", 'exec: "": executable file not found in $PATH'),
+        (["/nope"], "not_found", 'exec: "/nope": stat /nope: no such file or directory'),
+        (["/etc/passwd"], "not_executable", 'exec: "/etc/passwd": permission denied'),
+        (["/etc"], "not_executable", 'exec: "/etc": is a directory'),
+    ],
+)
+def test_commands_that_cannot_be_executed(box: Lab, args: list[str], kind: str, message: str) -> None:
+    failure = box.fails(*args)
+    assert (failure.kind, failure.message, failure.step) == (kind, message, "command")
+
+
+@pytest.mark.parametrize(
+    ("options", "kind", "message"),
+    [
+        ({"user": "nobody"}, "bad_user", "unable to find user nobody: no matching entries in passwd file"),
+        ({"user": "0:nogroup"}, "bad_user", "unable to find group nogroup: no matching entries in group file"),
+        (
+            {"cwd": "/etc/passwd"},
+            "bad_cwd",
+            'chdir to cwd ("/etc/passwd") set in config.json failed: not a directory',
+        ),
+    ],
+)
+def test_other_reasons_not_to_start(box: Lab, options: dict[str, str], kind: str, message: str) -> None:
+    failure = box.fails("true", **options)
+    assert (failure.kind, failure.message) == (kind, message)
+
+
+def test_a_missing_working_directory_is_made(box: Lab) -> None:
+    assert box.run("pwd", cwd="/work/here").output == "/work/here\n"
+
+
+def test_a_file_of_the_wrong_format_is_told_by_the_container_itself(box: Lab) -> None:
+    """As runc does: by then the container has begun."""
+    bad = box.directory / "bad-layer"
+    bad.mkdir()
+    (bad / "data").write_text("no program")
+    (bad / "data").chmod(0o755)
+    ended = box.run("/data", layers=[bad, box.layer])
+    assert (ended.code, ended.output) == (255, "exec /data: exec format error\n")
+
+
+def test_the_launchers_own_program_is_not_executed(box: Lab) -> None:
+    """A command that is a link to /proc/self/exe would run the host's interpreter inside (CVE-2019-5736)."""
+    link = box.directory / "link-layer"
+    link.mkdir()
+    (link / "cmd").symlink_to("/proc/self/exe")
+    assert box.fails("/cmd", layers=[link, box.layer]).kind in ("not_executable", "not_found")
+
+
+def test_failed_starts_leave_nothing(box: Lab) -> None:
+    bundle = box.bundle("nope")
+    with pytest.raises(StartFailed):
+        box.wait(box.launcher.run(bundle.name, bundle))
+    deadline = time.monotonic() + 5
+    while list(Path("/sys/fs/cgroup").rglob(bundle.name)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not list(Path("/sys/fs/cgroup").rglob(bundle.name))
+    assert bundle.name not in Path("/proc/self/mountinfo").read_text()
+
+
+# exec
+
+
+@pytest.fixture(scope="module")
+def sleeper(box: Lab) -> str:
+    name, _ = box.start("sh", "-c", "trap 'exit 5' TERM; while :; do sleep 0.1; done", hostname="sleeper")
+    return name
+
+
+def test_exec_enters_everything(box: Lab, sleeper: str) -> None:
+    ended = box.exec(sleeper, "sh", "-c", "hostname; ps | grep -c 'trap'; cat; exit 3", stdin=b"in\n")
+    assert ended.code == 3
+    lines = ended.output.split()
+    assert lines[0] == "sleeper"
+    assert int(lines[1]) >= 1
+    assert lines[2] == "in"
+    pid = box.launcher._running[sleeper].pid
+    for kind in ("mnt", "pid", "uts", "ipc", "net"):
+        inside = box.exec(sleeper, "readlink", f"/proc/self/ns/{kind}").output.strip()
+        assert inside == os.readlink(f"/proc/{pid}/ns/{kind}")
+
+
+def test_exec_is_confined_like_the_container(box: Lab, sleeper: str) -> None:
+    ended = box.exec(sleeper, "grep", "-E", "CapEff|Seccomp:", "/proc/self/status")
+    assert ended.output.split() == ["CapEff:", "00000000a80425fb", "Seccomp:", "2"]
+
+
+def test_exec_is_counted_with_the_container(box: Lab, sleeper: str) -> None:
+    pid = int(box.exec(sleeper, "sh", "-c", "cat /proc/self/cgroup").started.pid)
+    assert pid not in box.launcher.processes(sleeper)
+    assert box.launcher._running[sleeper].pid in box.launcher.processes(sleeper)
+
+
+def test_exec_as_a_user_elsewhere(box: Lab, sleeper: str) -> None:
+    assert box.exec(sleeper, "sh", "-c", "id -u; pwd", user="daemon", cwd="/tmp").output == "1\n/tmp\n"
+
+
+def test_exec_that_fails(box: Lab, sleeper: str) -> None:
+    with pytest.raises(Exception, match="executable file not found") as caught:
+        box.exec(sleeper, "nope")
+    assert getattr(caught.value, "kind", None) == "not_found"
+
+
+def test_exec_in_nothing(box: Lab) -> None:
+    with pytest.raises(Exception, match="not running") as caught:
+        box.exec("no-such-container", "true")
+    assert getattr(caught.value, "kind", None) == "gone"
+
+
+def test_an_exec_dies_with_its_container(box: Lab) -> None:
+    async def work() -> tuple[int, int]:
+        bundle = box.bundle("sleep", "1000")
+        first = await box.launcher.run(bundle.name, bundle)
+        process = process_spec(["sleep", "1000"], env=["PATH=/bin"])
+        second = await box.launcher.exec(bundle.name, "second", process)
+        box.launcher.kill(bundle.name, signal.SIGKILL)
+        return await first.exited, await second.exited
+
+    assert box.wait(work()) == (137, 137)
+
+
+def test_an_exec_can_be_killed_alone(box: Lab, sleeper: str) -> None:
+    async def work() -> int:
+        started = await box.launcher.exec(sleeper, "alone", process_spec(["sleep", "1000"], env=["PATH=/bin"]))
+        box.launcher.kill("alone", signal.SIGKILL)
+        return await started.exited
+
+    assert box.wait(work()) == 137
+    assert box.exec(sleeper, "true").code == 0
+
+
+# Terminals
+
+
+async def _with_terminal(box: Lab, *args: str, size: tuple[int, int] | None = None, **options: object) -> Started:
+    bundle = box.bundle(*args, terminal=True, **options)
+    return await box.launcher.run(bundle.name, bundle, terminal_size=size)
+
+
+async def _read_terminal(started: Started) -> str:
+    assert started.terminal is not None
+    master = started.terminal
+
+    def read() -> bytes:
+        data = b""
+        while True:
+            try:
+                part = os.read(master, 4096)
+            except OSError:  # EIO: the last slave is closed
+                return data
+            data += part
+
+    data = await asyncio.to_thread(read)
+    await started.exited
+    os.close(master)
+    return data.decode().replace("\r\n", "\n")
+
+
+def test_a_terminal(box: Lab) -> None:
+    async def work() -> str:
+        started = await _with_terminal(box, "sh", "-c", "tty; stty size; tty < /dev/console; cat", size=(33, 99))
+        assert started.terminal is not None
+        seen = b""
+        while b"console" not in seen:
+            seen += await asyncio.to_thread(os.read, started.terminal, 100)
+        os.write(started.terminal, b"echoed\n\x04")
+        return seen.decode().replace("\r\n", "\n") + await _read_terminal(started)
+
+    # The terminal echoes the line, then cat writes it.
+    assert box.wait(work()) == "/dev/pts/0\n33 99\n/dev/console\nechoed\nechoed\n"
+
+
+def test_a_terminal_is_the_controlling_one(box: Lab) -> None:
+    async def work() -> str:
+        started = await _with_terminal(box, "sh", "-c", "trap 'echo caught; exit' INT; echo ready; sleep 9 & wait")
+        assert started.terminal is not None
+        seen = b""
+        while b"ready" not in seen:
+            seen += await asyncio.to_thread(os.read, started.terminal, 100)
+        os.write(started.terminal, b"\x03")
+        return await _read_terminal(started)
+
+    assert "caught" in box.wait(work())
+
+
+def test_a_terminal_can_be_resized(box: Lab) -> None:
+    async def work() -> str:
+        started = await _with_terminal(
+            box, "sh", "-c", "trap 'stty size; exit' WINCH; echo ready; sleep 9 & wait", size=(24, 80)
+        )
+        assert started.terminal is not None
+        seen = b""
+        while b"ready" not in seen:
+            seen += await asyncio.to_thread(os.read, started.terminal, 100)
+        terminals.set_size(started.terminal, 50, 120)
+        assert termios.tcgetwinsize(started.terminal) == (50, 120)
+        return await _read_terminal(started)
+
+    assert "50 120" in box.wait(work())
+
+
+def test_a_terminal_of_an_exec(box: Lab, sleeper: str) -> None:
+    async def work() -> str:
+        process = process_spec(["sh", "-c", "tty; id -u; stty size"], env=["PATH=/bin"], terminal=True, user="daemon")
+        started = await box.launcher.exec(sleeper, "tty-exec", process, terminal_size=(11, 22))
+        return await _read_terminal(started)
+
+    assert box.wait(work()) == "/dev/pts/0\n1\n11 22\n"
+
+
+# init
+
+
+def test_init_reaps_orphans_and_passes_the_exit_code_on(box: Lab) -> None:
+    ended = box.run(
+        "sh",
+        "-c",
+        "echo $$; (sh -c 'sleep 0.1 & exit' &); sleep 0.5; ps -o stat= | grep -c Z; exit 4",
+        init=True,
+    )
+    lines = ended.output.split()
+    assert int(lines[0]) > 1
+    assert lines[1] == "0"
+    assert ended.code == 4
+
+
+def test_init_passes_signals_on(box: Lab) -> None:
+    async def work() -> int:
+        bundle = box.bundle("sh", "-c", "trap 'exit 6' TERM; touch /tmp/ready; while :; do sleep 0.05; done", init=True)
+        started = await box.launcher.run(bundle.name, bundle)
+        while not (bundle / "upper" / "tmp" / "ready").exists():
+            await asyncio.sleep(0.01)
+        box.launcher.kill(bundle.name, signal.SIGTERM)
+        return await started.exited
+
+    assert box.wait(work()) == 6
+
+
+def test_init_with_a_terminal(box: Lab) -> None:
+    async def work() -> str:
+        started = await _with_terminal(box, "sh", "-c", "read x; echo got $x", init=True)
+        assert started.terminal is not None
+        os.write(started.terminal, b"line\n")
+        return await _read_terminal(started)
+
+    assert "got line" in box.wait(work())
+
+
+# Limits
+
+
+def test_memory_limit_and_oom_kill(box: Lab) -> None:
+    ended = box.run(
+        "sh", "-c", "head -c 200m /dev/zero | tail -c 150m | wc -c", resources=Resources(memory=32 * 2**20)
+    )
+    assert "157286400" not in ended.output
+    ended = box.run("tail", "-c", "150m", "/dev/zero", resources=Resources(memory=32 * 2**20))
+    assert ended.code == 137
+    assert ended.started.oom_killed
+
+
+def test_a_container_that_is_just_killed_is_not_out_of_memory(box: Lab) -> None:
+    name, started = box.start("sleep", "1000", resources=Resources(memory=32 * 2**20))
+    box.end(name, started)
+    assert not started.oom_killed
+
+
+def test_pids_limit(box: Lab) -> None:
+    ended = box.run(
+        "sh", "-c", "for i in 1 2 3 4 5 6 7 8; do sleep 1 & done", resources=Resources(pids_limit=4)
+    )
+    assert "can't fork" in ended.output
+
+
+def test_pause_stops_it_and_resume_lets_it_go_on(box: Lab) -> None:
+    async def work() -> tuple[int, int, int]:
+        bundle = box.bundle("sh", "-c", "while :; do echo x >> /tmp/ticks; sleep 0.01; done")
+        started = await box.launcher.run(bundle.name, bundle)
+        ticks = bundle / "upper" / "tmp" / "ticks"
+        while not ticks.exists():
+            await asyncio.sleep(0.01)
+        await box.launcher.pause(bundle.name)
+        first = ticks.stat().st_size
+        await asyncio.sleep(0.2)
+        second = ticks.stat().st_size
+        await box.launcher.resume(bundle.name)
+        while ticks.stat().st_size == second:
+            await asyncio.sleep(0.01)
+        await box.launcher.pause(bundle.name)
+        box.launcher.kill(bundle.name, signal.SIGKILL)
+        await box.launcher.resume(bundle.name)
+        return first, second, await started.exited
+
+    first, second, code = box.wait(work())
+    assert first == second
+    assert code == 137
+
+
+def test_update_changes_the_limits_of_a_running_container(box: Lab) -> None:
+    name, started = box.start("sleep", "1000", resources=Resources(memory=64 * 2**20))
+    assert box.wait(box.launcher.update(name, Resources(memory=256 * 2**20, pids_limit=9, nano_cpus=500_000_000))) == []
+    stats = box.launcher.stats(name)
+    assert stats["memory_stats"]["limit"] == 256 * 2**20
+    assert stats["pids_stats"]["limit"] == 9
+    assert box.wait(box.launcher.update(name, Resources(memory=32 * 2**20))) == []
+    assert box.launcher.stats(name)["memory_stats"]["limit"] == 32 * 2**20
+    box.end(name, started)
+
+
+def test_stats_count_what_is_used(box: Lab) -> None:
+    name, started = box.start("sh", "-c", "i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done; exec sleep 1000")
+    deadline = time.monotonic() + 10
+    while b"sleep" not in Path(f"/proc/{started.pid}/cmdline").read_bytes() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    stats = box.launcher.stats(name)
+    assert stats["cpu_stats"]["cpu_usage"]["total_usage"] > 1_000_000
+    assert stats["cpu_stats"]["system_cpu_usage"] > stats["cpu_stats"]["cpu_usage"]["total_usage"]
+    assert stats["memory_stats"]["usage"] > 0
+    assert stats["pids_stats"]["current"] == 1
+    box.end(name, started)
+
+
+# Privilege
+
+
+def test_a_privileged_container(box: Lab) -> None:
+    ended = box.run("sh", "-c", "grep -E 'CapEff|Seccomp:' /proc/self/status; mount -t tmpfs x /tmp && echo mounted", privileged=True)
+    words = ended.output.split()
+    have = int(re.search(r"CapEff:\s+([0-9a-f]+)", Path("/proc/self/status").read_text())[1], 16)  # type: ignore[index]
+    assert int(words[1], 16) == have
+    assert words[3:] == ["0", "mounted"]
+
+
+def test_capabilities_of_a_user(box: Lab) -> None:
+    ended = box.run("grep", "Cap", "/proc/self/status", user="daemon")
+    sets = dict(line.split() for line in ended.output.splitlines())
+    assert sets == {
+        "CapInh:": "0" * 16,
+        "CapPrm:": "0" * 16,
+        "CapEff:": "0" * 16,
+        "CapBnd:": "00000000a80425fb",
+        "CapAmb:": "0" * 16,
+    }
+
+
+def test_no_new_privileges(box: Lab) -> None:
+    ended = box.run("grep", "-E", "NoNewPrivs|Seccomp:", "/proc/self/status", no_new_privileges=True)
+    assert ended.output.split() == ["NoNewPrivs:", "1", "Seccomp:", "2"]
+
+
+def test_the_filter_refuses_what_docker_refuses(box: Lab) -> None:
+    ended = box.run("sh", "-c", "unshare -m true; mount -t tmpfs x /tmp; chroot / true && echo chroot")
+    assert ended.output.count("Operation not permitted") == 1
+    assert ended.output.count("permission denied") + ended.output.count("not permitted") == 2
+    assert "chroot" in ended.output
+
+
+# Many, and the end of the launcher
+
+
+def test_many_at_once(box: Lab) -> None:
+    async def work() -> list[int]:
+        bundles = [box.bundle("sh", "-c", f"exit {number}") for number in range(40)]
+        started = await asyncio.gather(*(box.launcher.run(bundle.name, bundle) for bundle in bundles))
+        return list(await asyncio.gather(*(one.exited for one in started)))
+
+    assert box.wait(work()) == list(range(40))
+
+
+def test_a_request_that_is_given_up_leaves_no_container(box: Lab) -> None:
+    async def work() -> bool:
+        bundle = box.bundle("sleep", "1000")
+        task = asyncio.create_task(box.launcher.run(bundle.name, bundle))
+        await asyncio.sleep(0)
+        task.cancel()
+        for _ in range(200):
+            await asyncio.sleep(0.02)
+            if bundle.name not in box.launcher._running and not box.launcher.processes(bundle.name):
+                return True
+        return False
+
+    assert box.wait(work())
+
+
+def test_a_large_request(box: Lab) -> None:
+    ended = box.run("sh", "-c", "echo ${#BIG}", env=["PATH=/bin", "BIG=" + "x" * 100_000])
+    assert ended.output == "100000\n"
+
+
+def test_the_launcher_is_small() -> None:
+    """What it imports costs every fork."""
+    import sys
+
+    from labkernel.engine.runtime.client import PACKAGE_ROOT
+
+    code = (
+        "import sys; sys.path.append(sys.argv[1]); import labkernel.engine.runtime.launcher.process; "
+        "print(*sorted(sys.modules))"
+    )
+    listed = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", code, str(PACKAGE_ROOT)], capture_output=True, text=True, check=True
+    ).stdout.split()
+    assert not {"typing", "re", "json", "dataclasses", "subprocess", "pathlib", "threading", "asyncio"} & set(listed)
+
+
