@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 
 from labkernel.engine.runtime import rootless
 from labkernel.engine.runtime.client import Launcher, StartFailed, Started
-from labkernel.engine.runtime.spec import Overlay, SpecOptions, process_spec, runtime_spec
+from labkernel.engine.runtime.spec import Overlay, Resources, SpecOptions, process_spec, runtime_spec
 
 T = TypeVar("T")
 PASSWD = "root:x:0:0:root:/root:/bin/sh\ndaemon:x:1:1:daemon:/usr/sbin:/bin/sh\nmallory:x:9:9::/home:/bin/sh\n"
@@ -162,6 +162,8 @@ def main() -> None:
     with lab(Path(sys.argv[1], "lab")) as opened:
         answers["limits"] = opened.launcher.limits()
         for request in requests:
+            if "resources" in request:
+                request["resources"] = Resources(**request["resources"])
             try:
                 ended = opened.run(*request.pop("args"), **request)
                 answers["ended"].append([ended.code, ended.output, ended.started.warnings])

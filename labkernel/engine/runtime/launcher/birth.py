@@ -203,6 +203,9 @@ def become_the_command(birth: Birth, *, init: bool) -> NoReturn:
     story.begin("user", process["user"].get("username") or "root")
     who = identity.look_up(process["user"])
     environment.setdefault("HOME", who.home)
+    if birth.single_id and (who.uid or who.gid):
+        story.warnings.append(f"user {process['user']['username']} is root here: this engine has one user id only")
+        who = users.Identity(0, 0, [], who.home)
 
     connect_streams(birth, who)
     identity.set_limits(process.get("rlimits", ()), story)
