@@ -25,6 +25,10 @@ PROGRAMS = {
     "unshare": ("util-linux", "namespaces for peers and throw-away users"),
     "useradd": ("passwd", "throw-away users"),
     "mkfs.ext4": ("e2fsprogs", "a fresh file system under the benchmarks"),
+    "skopeo": ("skopeo", "reads and writes the archives of images, as OCI tools do"),
+    "docker-registry": ("docker-registry", "the registry to pull from and push to"),
+    "setpriv": ("util-linux", "processes without single capabilities"),
+    "mmdebstrap": ("mmdebstrap", "the peer that knows what a minimal Debian holds"),
     "curl": ("curl", "reads published ports, as the slides do"),
 }
 

@@ -43,7 +43,8 @@ _DEVICES = {CHARACTER: stat.S_IFCHR, BLOCK_DEVICE: stat.S_IFBLK}
 
 
 class Extracted(NamedTuple):
-    """What an archive held: bytes of content, entries, and the names of devices that could not be made."""
+    """What an archive held: bytes of content (a symbolic link's is its target), entries, and the names of
+    devices that could not be made."""
 
     size: int
     entries: int
@@ -131,7 +132,7 @@ class _Extractor:
         size = entries = 0
         os.close(self._lookup(b""))  # Raises FileNotFoundError for a missing destination.
         for entry in self.reader:
-            size += entry.size
+            size += len(entry.linkname) if entry.type == SYMLINK else entry.size
             entries += 1
             if limit is not None:
                 limit(size, entries)

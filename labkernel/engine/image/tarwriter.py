@@ -56,8 +56,9 @@ def write_tar(
     one_file_system: bool = False,
     newest: int | None = None,
 ) -> int:
-    """Write what `path` inside `root` is, and all below it, as a tar; the bytes of file content are returned.
+    """Write what `path` inside `root` is, and all below it, as a tar; the bytes of content are returned.
 
+    A symbolic link's content is its target, as in Docker's sizes of layers.
     `root` is a directory or a descriptor of one. Links on the way to `path` are followed inside `root`, one
     at its end is packed as a link. Its top is called `name` in the archive (by default its own last
     component); "" packs a directory's content only. With `overlay`, overlayfs's whiteouts become OCI's.
@@ -142,6 +143,7 @@ class _TreeWriter:
             entry.name += b"/"
         elif kind == SYMLINK:
             entry.linkname = os.readlink(node.base, dir_fd=node.directory)
+            self.size += len(entry.linkname)
         elif kind in (CHARACTER, BLOCK_DEVICE):
             entry.major, entry.minor = os.major(status.st_rdev), os.minor(status.st_rdev)
         found = attributes(b"/proc/self/fd/%d/%b" % (node.directory, node.base))

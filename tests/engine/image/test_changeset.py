@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import re
@@ -12,6 +13,7 @@ import tarfile
 import threading
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -48,11 +50,11 @@ def archive(*items: Item) -> io.BytesIO:
     return io.BytesIO(data + END)
 
 
-def file(name: str, content: bytes = b"", **fields: int) -> tuple[Entry, bytes]:
+def file(name: str, content: bytes = b"", **fields: Any) -> tuple[Entry, bytes]:
     return Entry(name.encode(), REGULAR, **{"mode": 0o644, **fields}), content
 
 
-def directory(name: str, **fields: int) -> Entry:
+def directory(name: str, **fields: Any) -> Entry:
     return Entry(name.encode() + b"/", DIRECTORY, **{"mode": 0o755, **fields})
 
 
@@ -94,7 +96,7 @@ def test_every_kind_of_entry(target: Path) -> None:
         Entry(b"b", BLOCK_DEVICE, mode=0o660, major=7, minor=0, gid=6),
     ]
     result = extract_tar(archive(*items), target)
-    assert result == (7, 7, [])
+    assert result == (7 + len("/d/f"), 7, [])
     status = (target / "d").stat()
     assert (status.st_mode, status.st_uid, status.st_gid) == (stat.S_IFDIR | 0o1777, 12, 34)
     assert status.st_mtime_ns == billion
@@ -413,10 +415,8 @@ def test_no_archive_gets_out(place: Path, items: list[Item]) -> None:
     (outside / "secret").write_text("secret")
     target = place / "target"
     target.mkdir(exist_ok=True)
-    try:
+    with contextlib.suppress(InvalidParameter):
         extract_tar(archive(*items), target)
-    except InvalidParameter:
-        pass
     assert untouched(target)
     assert {path.name for path in place.iterdir()} == {"outside", "target"}
 

@@ -56,12 +56,12 @@ def overlay(
     for directory in (upper, work, merged):
         directory.mkdir()
     lower = ":".join(path.name for path in store.layers.directories(chain_id))
+    options = f"lowerdir={lower},upperdir={upper},workdir={work}"
     subprocess.run(
-        ["mount", "-t", "overlay", "-o", f"lowerdir={lower},upperdir={upper},workdir={work},redirect_dir=off{options}",
-         "overlay", merged],
+        ["mount", "-t", "overlay", "-o", f"{options},redirect_dir=off", "overlay", merged],
         check=True,
         cwd=store.layers.directory,
-    )  # fmt: skip
+    )
     try:
         yield merged, upper
     finally:
@@ -159,7 +159,7 @@ def test_what_a_container_does_becomes_a_layer(store: Store, tree: Tree, place: 
 
 
 def test_whiteouts_in_a_user_namespace(place: Path, store: Store, tree: Tree) -> None:
-    """Unpacked and mounted by a process without privilege on the machine: userxattr, and no CAP_MKNOD outside."""
+    """Unpacked and mounted by a process without privilege on the machine: userxattr, no CAP_MKNOD."""
     base = store.layers.adopt(tree({"gone": "1", "dir/old": "2", "kept": "3"}), None)
     upper = tree({"dir/new": "4"})
     os.mknod(upper / "gone", 0o20600, 0)
@@ -184,12 +184,10 @@ merged.mkdir()
 subprocess.run(["mount", "-t", "overlay", "-o", f"userxattr,lowerdir={lower}", "overlay", merged], check=True)
 print(sorted(str(path.relative_to(merged)) for path in merged.rglob("*")))
 """
+    command = [sys.executable, "-c", program, str(place), base.diff_id, layer.diff_id]
     ended = subprocess.run(
-        ["unshare", "--user", "--map-root-user", "--mount", sys.executable, "-c", program, str(place), base.diff_id,
-         layer.diff_id],
-        capture_output=True,
-        text=True,
-    )  # fmt: skip
+        ["unshare", "--user", "--map-root-user", "--mount", *command], capture_output=True, text=True
+    )
     assert ended.stdout.strip() == "['dir', 'dir/new', 'kept']", ended.stderr
 
 

@@ -63,7 +63,7 @@ def test_images_without_their_directories_are_dropped_and_named(store: Store, tr
 
 
 def test_killed_at_any_moment(place: Path) -> None:
-    """A process makes images and deletes them until it is killed; every time the store is whole afterwards."""
+    """A process makes images and deletes them until it is killed; the store is whole every time."""
     program = """
 import itertools, os, sys
 from pathlib import Path

@@ -50,7 +50,8 @@ def test_the_same_tree_gives_the_same_bytes(tree: Tree) -> None:
 def test_content_size_is_returned(tree: Tree) -> None:
     top = tree({"a": "12345", "b/c": "678"})
     os.link(top / "a", top / "d")
-    assert write_tar(top, "/", io.BytesIO(), name="") == 8
+    (top / "link").symlink_to("target")
+    assert write_tar(top, "/", io.BytesIO(), name="") == 5 + 3 + len("target")
 
 
 def test_all_kinds_survive_the_way_there_and_back(tree: Tree, place: Path) -> None:
