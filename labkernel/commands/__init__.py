@@ -13,10 +13,11 @@ from __future__ import annotations
 from labkernel.commands.command import Command, Group, Invocation
 from labkernel.commands.connect import connect
 from labkernel.commands.console import Console, Recorder, Terminal
+from labkernel.commands.docker import help_text, parse
 from labkernel.commands.errors import CommandError
 from labkernel.commands.execute import execute
 from labkernel.commands.line import split_line
-from labkernel.commands.parser import help_text, parse
+from labkernel.commands.parser import Program
 from labkernel.commands.results import BuildStep, Built, Document, Finished, Listing, Result, Text
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "Group",
     "Invocation",
     "Listing",
+    "Program",
     "Recorder",
     "Result",
     "Terminal",

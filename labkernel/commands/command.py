@@ -4,14 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from labkernel.commands.console import Console
 from labkernel.commands.flags import Flag
 from labkernel.commands.results import Result
-
-if TYPE_CHECKING:
-    from docker import DockerClient
 
 
 @dataclass(frozen=True)
@@ -26,7 +22,7 @@ class Command:
     name: str
     synopsis: str
     summary: str
-    execute: Callable[[DockerClient, Invocation, Console], Result]
+    execute: Callable[..., Result]
     flags: Sequence[Flag] = ()
     arguments: tuple[int, int | None] = (0, None)
     interspersed: bool = True
@@ -45,23 +41,22 @@ class Group:
 class Invocation:
     """A command line after parsing.
 
-    `words` are the command's own words ("container", "run"), `argv` the line as given. `options` has every
-    flag of the command by its long name; `given` names those that were typed. `help` is the help text when
-    that was asked for, and then `command` may be None. `host` is the value of a global -H.
+    `words` are the command's own words ("container", "run"), `line` the line as a shell would take it.
+    `options` has every flag of the command by its long name; `given` names those that were typed;
+    `program_options` are the flags before the command. `help` is the help text when that was asked for, and
+    then `command` may be None.
     """
 
     words: tuple[str, ...]
-    argv: tuple[str, ...]
-    command: Command | None
+    line: str
+    command: Command | None = None
     options: dict[str, Any] = field(default_factory=dict)
     arguments: list[str] = field(default_factory=list)
     given: frozenset[str] = frozenset()
     help: str | None = None
-    host: str | None = None
+    program_options: dict[str, Any] = field(default_factory=dict)
 
     @property
-    def line(self) -> str:
-        """The line as a shell would take it, for messages."""
-        import shlex
-
-        return shlex.join(("docker", *self.argv))
+    def host(self) -> str | None:
+        """The engine named by -H before the command."""
+        return self.program_options.get("host")

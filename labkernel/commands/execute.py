@@ -22,5 +22,7 @@ def execute(client: DockerClient, invocation: Invocation, console: Console) -> R
         return Text(invocation.help or "")
     try:
         return invocation.command.execute(client, invocation, console)
+    except BrokenPipeError:
+        raise  # whoever reads our output has had enough: for the command line to deal with
     except Exception as error:
         raise explain(error, invocation.line, client) from None

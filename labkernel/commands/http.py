@@ -27,6 +27,7 @@ def call(
     data: Iterable[bytes] | None = None,
     headers: Mapping[str, str] | None = None,
     stream: bool = False,
+    versioned: bool = True,
 ) -> requests.Response:
     """One request, such as `call(client, "GET", "/containers/web/top")`; `body` is sent as JSON, `data`
     (a tar, mostly) as it comes.
@@ -39,18 +40,16 @@ def call(
     sent = {
         key: json.dumps(value) if isinstance(value, dict) else value for key, value in (params or {}).items()
     }
+    prefix = f"/v{client.api.api_version}" if versioned else ""
     content_type: dict[str, str] = {}
     if body is not None or data is not None:
         content_type = {"Content-Type": "application/x-tar" if body is None else "application/json"}
     response = client.api.request(
         method,
-        f"{client.api.base_url}/v{client.api.api_version}{path}",
+        f"{client.api.base_url}{prefix}{path}",
         params=sent,
         data=data if body is None else json.dumps(body),
-        headers={
-            "Content-Type": "application/x-tar" if body is None else "application/json",
-            **(headers or {}),
-        },
+        headers={**content_type, **(headers or {})},
         stream=stream,
     )
     try:

@@ -2,96 +2,126 @@
 
 from __future__ import annotations
 
+import shlex
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from labkernel.commands.command import Command, Group, Invocation
 from labkernel.commands.errors import CommandError, nearest
-from labkernel.commands.flags import Flag, FlagError, parse_flags, switch, text
-from labkernel.commands.table import COMMANDS, GROUPS
-
-_GLOBAL_FLAGS = (
-    text(
-        "host",
-        "H",
-        "The engine to talk to, such as unix:///run/docker.sock; DOCKER_HOST otherwise",
-        metavar="list",
-    ),
-    switch("debug", "D", "Accepted for the docker client's sake; changes nothing"),
-    text("log-level", "l", "Accepted for the docker client's sake; changes nothing"),
-    switch("version", "v", "Print the version and stop"),
-)
+from labkernel.commands.flags import Flag, FlagError, parse_flags
 
 
-def parse(argv: Sequence[str]) -> Invocation:
-    """Read a command line without its leading `docker`: `["run", "--rm", "busybox", "true"]`.
+@dataclass(frozen=True)
+class Program:
+    """A program of commands and groups of commands: `docker`, and `labkernel` itself.
 
-    Raises CommandError for what cannot be understood; never exits, never prints.
+    `title` is how it is called, `summary` its help's first words, `ending` the last.
     """
-    argv = tuple(argv)
-    line = Invocation((), argv, None).line
-    try:
-        top = parse_flags(_GLOBAL_FLAGS, argv, interspersed=False)
-    except FlagError as error:
-        raise _misunderstood(error, "docker", _GLOBAL_FLAGS, line) from None
-    host, words = top.options["host"], top.arguments
-    if top.options["version"]:
-        return Invocation((), argv, None, help=_version(), host=host)
-    if words and words[0] == "help":
-        words = [*words[1:], "--help"]
-    if not words or words[0] == "--help" or top.wants_help:
-        return Invocation((), argv, None, help=help_text(), host=host)
-    name, *rest = words
-    if name in GROUPS:
-        return _parse_group(GROUPS[name], rest, argv, host)
-    if name not in COMMANDS:
-        near = nearest(name, [*COMMANDS, *GROUPS])
-        raise CommandError(
-            f"docker: unknown command: docker {name}",
+
+    title: str
+    summary: str
+    commands: Mapping[str, Command]
+    groups: Mapping[str, Group]
+    flags: Sequence[Flag] = ()
+    ending: str = ""
+
+    def parse(self, argv: Sequence[str]) -> Invocation:
+        """Read a command line without the program's name: `["run", "--rm", "busybox", "true"]`.
+
+        Raises CommandError for what cannot be understood; never exits, never prints.
+        """
+        line = shlex.join([self.title, *argv]) if self.title.isalpha() else f"{self.title} {shlex.join(argv)}"
+        start = Invocation((), line)
+        try:
+            top = parse_flags(self.flags, argv, interspersed=False)
+        except FlagError as error:
+            raise _misunderstood(error, self.title, self.flags, line) from None
+        start = replace(start, program_options=top.options)
+        words = top.arguments
+        if words and words[0] == "help":
+            words = [*words[1:], "--help"]
+        if not words or words[0] == "--help" or top.wants_help:
+            return replace(start, help=self.help_text())
+        name, *rest = words
+        if name in self.groups:
+            return self._parse_group(self.groups[name], rest, start)
+        if name in self.commands:
+            return self._parse_command((name,), self.commands[name], rest, start)
+        raise self._unknown(name, [*self.commands, *self.groups], self.title, line)
+
+    def _parse_group(self, group: Group, words: list[str], start: Invocation) -> Invocation:
+        if not words or words[0] in {"--help", "-h", "help"}:
+            return replace(start, words=(group.name,), help=self.help_text((group.name,)))
+        name, *rest = words
+        if name not in group.commands:
+            raise self._unknown(name, list(group.commands), f"{self.title} {group.name}", start.line)
+        return self._parse_command((group.name, name), group.commands[name], rest, start)
+
+    def _unknown(self, name: str, known: Sequence[str], title: str, line: str) -> CommandError:
+        near = nearest(name, known)
+        return CommandError(
+            f"{self.title}: unknown command: {title} {name}",
             where=line,
-            hint=f"did you mean `docker {near}`?" if near else "`docker --help` lists the commands",
+            hint=f"did you mean `{title} {near}`?" if near else f"`{title} --help` lists the commands",
         )
-    return _parse_command((name,), COMMANDS[name], rest, argv, host)
 
-
-def _parse_group(group: Group, words: list[str], argv: tuple[str, ...], host: str | None) -> Invocation:
-    if not words or words[0] in {"--help", "-h", "help"}:
-        return Invocation((group.name,), argv, None, help=help_text((group.name,)), host=host)
-    name, *rest = words
-    if name not in group.commands:
-        near = nearest(name, group.commands)
-        raise CommandError(
-            f"docker: unknown command: docker {group.name} {name}",
-            where=Invocation((), argv, None).line,
-            hint=f"did you mean `docker {group.name} {near}`?"
-            if near
-            else f"`docker {group.name} --help` lists the commands",
+    def _parse_command(
+        self, words: tuple[str, ...], command: Command, rest: list[str], start: Invocation
+    ) -> Invocation:
+        title = " ".join((self.title, *words))
+        try:
+            parsed = parse_flags(command.flags, rest, interspersed=command.interspersed)
+        except FlagError as error:
+            raise _misunderstood(error, title, command.flags, start.line) from None
+        if parsed.wants_help:
+            return replace(start, words=words, command=command, help=self.help_text(words))
+        least, most = command.arguments
+        if not least <= len(parsed.arguments) <= (len(parsed.arguments) if most is None else most):
+            raise CommandError(
+                f"{self.title}: '{title}' {_expected(least, most)}",
+                where=start.line,
+                why=f"usage: {title} {command.synopsis}",
+                hint=f"`{title} --help` explains the command",
+            )
+        return replace(
+            start,
+            words=words,
+            command=command,
+            options=parsed.options,
+            arguments=parsed.arguments,
+            given=frozenset(parsed.given),
         )
-    return _parse_command((group.name, name), group.commands[name], rest, argv, host)
 
+    def help_text(self, words: tuple[str, ...] = ()) -> str:
+        """The help of the program, of a group, or of a command."""
+        if not words:
+            return self._program_help()
+        if words[0] in self.groups and len(words) == 1:
+            group = self.groups[words[0]]
+            rows = [(name, command.summary) for name, command in group.commands.items()]
+            usage = f"Usage:  {self.title} {group.name} COMMAND"
+            return "\n".join([usage, "", group.summary, "", "Commands:", *_table(rows)])
+        command = self.groups[words[0]].commands[words[1]] if len(words) == 2 else self.commands[words[0]]
+        usage = f"Usage:  {' '.join((self.title, *words))} {command.synopsis}".rstrip()
+        lines = [usage, "", *textwrap.wrap(command.summary, 100)]
+        if command.flags:
+            lines += ["", "Options:", *_flag_lines(command.flags)]
+        return "\n".join(lines)
 
-def _parse_command(
-    words: tuple[str, ...], command: Command, rest: list[str], argv: tuple[str, ...], host: str | None
-) -> Invocation:
-    title = " ".join(("docker", *words))
-    line = Invocation((), argv, None).line
-    try:
-        parsed = parse_flags(command.flags, rest, interspersed=command.interspersed)
-    except FlagError as error:
-        raise _misunderstood(error, title, command.flags, line) from None
-    if parsed.wants_help:
-        return Invocation(words, argv, command, help=help_text(words), host=host)
-    least, most = command.arguments
-    if not least <= len(parsed.arguments) <= (len(parsed.arguments) if most is None else most):
-        raise CommandError(
-            f"docker: '{title}' {_expected(least, most)}",
-            where=line,
-            why=f"usage: {title} {command.synopsis}",
-            hint=f"`{title} --help` explains the command",
-        )
-    return Invocation(
-        words, argv, command, parsed.options, parsed.arguments, frozenset(parsed.given), host=host
-    )
+    def _program_help(self) -> str:
+        lines = [f"Usage:  {self.title} [OPTIONS] COMMAND", ""]
+        if self.summary:
+            lines += [*textwrap.wrap(self.summary, 100), ""]
+        if self.commands:
+            rows = [(name, command.summary) for name, command in self.commands.items()]
+            lines += ["Commands:", *_table(rows), ""]
+        if self.groups:
+            rows = [(name, group.summary) for name, group in self.groups.items()]
+            lines += ["Groups of commands:", *_table(rows), ""]
+        if self.flags:
+            lines += ["Options:", *_flag_lines(self.flags), ""]
+        return "\n".join([*lines, self.ending or f"`{self.title} COMMAND --help` explains a command."])
 
 
 def _expected(least: int, most: int | None) -> str:
@@ -121,44 +151,6 @@ def _misunderstood(error: FlagError, title: str, flags: Sequence[Flag], line: st
     )
 
 
-def help_text(words: tuple[str, ...] = ()) -> str:
-    """The help of `docker`, of a group, or of a command."""
-    if not words:
-        return "\n".join(
-            [
-                "Usage:  docker [OPTIONS] COMMAND",
-                "",
-                "Commands:",
-                *_table([(name, command.summary) for name, command in sorted(COMMANDS.items())]),
-                "",
-                "Groups:",
-                *_table([(name, group.summary) for name, group in sorted(GROUPS.items())]),
-                "",
-                "Options:",
-                *_flag_lines(_GLOBAL_FLAGS),
-                "",
-                "`docker COMMAND --help` explains a command.",
-            ]
-        )
-    if words[0] in GROUPS and len(words) == 1:
-        group = GROUPS[words[0]]
-        return "\n".join(
-            [
-                f"Usage:  docker {group.name} COMMAND",
-                "",
-                group.summary,
-                "",
-                "Commands:",
-                *_table([(name, command.summary) for name, command in group.commands.items()]),
-            ]
-        )
-    command = GROUPS[words[0]].commands[words[1]] if len(words) == 2 else COMMANDS[words[0]]
-    lines = [f"Usage:  {' '.join(('docker', *words))} {command.synopsis}".rstrip(), "", command.summary]
-    if command.flags:
-        lines += ["", "Options:", *_flag_lines(command.flags)]
-    return "\n".join(lines)
-
-
 def _flag_lines(flags: Sequence[Flag]) -> list[str]:
     rows = []
     for flag in sorted(flags, key=lambda flag: flag.name):
@@ -175,9 +167,3 @@ def _table(rows: Sequence[tuple[str, str]]) -> list[str]:
         lines.append(f"  {left.ljust(width)}{wrapped[0]}")
         lines += [" " * (width + 2) + more for more in wrapped[1:]]
     return lines
-
-
-def _version() -> str:
-    from importlib.metadata import version
-
-    return f"labkernel docker-style commands, version {version('labkernel')}"

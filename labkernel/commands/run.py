@@ -44,6 +44,8 @@ def run(client: DockerClient, invocation: Invocation, console: Console) -> Resul
             _start(client, container)
             return Text(container)
         return _foreground(client, container, config, options, console)
+    except BrokenPipeError:
+        raise
     except Exception as error:
         raise _as_run_error(explain(error, invocation.line, client)) from None
 

@@ -48,7 +48,7 @@ def read_cell(words: list[str], body: str) -> DockerfileCell:
     if parsed.wants_help:
         # What `docker build --help` says of the options holds here too.
         explanation = HELP + "\n" + help_text(("build",)).partition("\n\n")[2]
-        return DockerfileCell(Invocation(("build",), (), build, help=explanation), io.BytesIO())
+        return DockerfileCell(Invocation(("build",), line, build, help=explanation), io.BytesIO())
     contexts = [*filter(None, [parsed.options["context"]]), *parsed.arguments]
     if len(contexts) > 1:
         raise CommandError(
@@ -74,7 +74,7 @@ def read_cell(words: list[str], body: str) -> DockerfileCell:
     return DockerfileCell(
         Invocation(
             words=invocation.words,
-            argv=("build", *words),
+            line=line,
             command=invocation.command,
             options=invocation.options,
             arguments=invocation.arguments,

@@ -1,0 +1,28 @@
+"""labkernel docker: Docker's commands on a terminal."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+from labkernel.commands import CommandError, Console, Result, Text, connect, execute, parse
+
+
+def engine_host() -> str | None:
+    """None where DOCKER_HOST chooses the engine, else the address of labkernel's own, started if need be."""
+    if os.environ.get("DOCKER_HOST"):
+        return None
+    from labkernel import engine_process
+
+    try:
+        return engine_process.start()
+    except engine_process.EngineProcessError as error:
+        raise CommandError(error.message, hint=error.hint) from None
+
+
+def execute_docker(argv: Sequence[str], console: Console) -> Result:
+    """Run one docker command line. Help needs no engine."""
+    invocation = parse(argv)
+    if invocation.help is not None:
+        return Text(invocation.help)
+    return execute(connect(invocation.host or engine_host()), invocation, console)
