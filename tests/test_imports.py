@@ -1,7 +1,7 @@
 """Which layer may import which: the picture in the design, stated and checked.
 
-Imports point downwards. The seam is the Docker Engine API: above it nothing imports the engine, but for the one
-module that starts the engine's process.
+Imports point downwards. The seam is the Docker Engine API: above it nothing imports the engine, but for the
+one module that starts the engine's process.
 """
 
 from __future__ import annotations

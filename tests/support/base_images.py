@@ -22,9 +22,7 @@ _ETC = {
 @cache
 def busybox_archive() -> bytes:
     """The archive to load; made from the machine's static busybox."""
-    program = shutil.which("busybox", path="/bin:/usr/bin")
-    assert program, "busybox-static is not installed"
-    layer = _layer(Path(program))
+    layer = busybox_layer()
     diff_id = f"sha256:{hashlib.sha256(layer).hexdigest()}"
     config = {
         "architecture": subprocess.run(
@@ -49,7 +47,9 @@ def busybox_archive() -> bytes:
     )
 
 
-def _layer(program: Path) -> bytes:
+def busybox_layer() -> bytes:
+    """The image's only layer: a tar of the root file system."""
+    program = Path(shutil.which("busybox", path="/bin:/usr/bin") or "busybox-static is not installed")
     applets = subprocess.run([program, "--list"], check=True, capture_output=True, text=True).stdout.split()
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w", format=tarfile.PAX_FORMAT) as tar:

@@ -138,16 +138,16 @@ class Daemon:
 
 
 @contextmanager
-def running(
-    kind: Kind, *, user: str | None = None, base_image: bool = True, size: str = "4g"
-) -> Iterator[Daemon]:
-    """A daemon with the busybox image, its state in memory; at the end nothing of it is left.
+def running(kind: Kind, *, user: str | None = None, directory: Path | None = None) -> Iterator[Daemon]:
+    """A daemon with the busybox image; at the end nothing of it is left.
 
     For our own engine that is a test: raises AssertionError naming what is left after it was stopped.
+    Its state is in memory, or in `directory`: an empty folder whose path is short, as a socket's must be.
     """
-    # A short path that every user may enter: socket paths end at 107 bytes, overlay options at a page.
-    directory = Path(tempfile.mkdtemp(prefix=f"{kind[:2]}-"))
-    subprocess.run(["mount", "-t", "tmpfs", "-o", f"mode=755,size={size}", "tmpfs", directory], check=True)
+    mounted = None
+    if directory is None:
+        directory = mounted = Path(tempfile.mkdtemp(prefix=f"{kind[:2]}-"))
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "mode=755,size=4g", "tmpfs", directory], check=True)
     room = None
     try:
         if user:
@@ -155,8 +155,7 @@ def running(
         room = Room(user)
         before = Leftovers.of(room)
         daemon = Daemon(kind, directory, room)
-        if base_image:
-            daemon.load_base_image()
+        daemon.load_base_image()
         yield daemon
         daemon.stop()
         if kind == "labkernel":
@@ -164,8 +163,9 @@ def running(
     finally:
         if room:
             room.close()
-        subprocess.run(["umount", directory], check=True)
-        directory.rmdir()
+        if mounted:
+            subprocess.run(["umount", mounted], check=True)
+            mounted.rmdir()
         _remove_cgroups(f"labkernel-test-{room.pid}" if room else "")
 
 
