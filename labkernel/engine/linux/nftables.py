@@ -47,7 +47,6 @@ _NFNL_SUBSYS_NFTABLES = 10
 _BATCH_BEGIN = 16
 _BATCH_END = 17
 _NEWTABLE = 0
-_DELTABLE = 2
 _NEWCHAIN = 3
 _GETCHAIN = 4
 _NEWRULE = 6
@@ -79,9 +78,6 @@ def new_owned_table(table: str) -> bytes:
     options = text(1, table) + attribute(2, _be32(_TABLE_OWNER))
     return _change(_NEWTABLE, NLM_F_CREATE | NLM_F_EXCL, options)
 
-
-def delete_table(table: str) -> bytes:
-    return _change(_DELTABLE, 0, text(1, table))
 
 
 def new_base_chain(table: str, name: str, kind: str, hook: int, priority: int) -> bytes:

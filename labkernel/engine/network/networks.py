@@ -59,13 +59,12 @@ class Networks:
 
         Only one engine may have the `state_dir` open.
         """
-        # Two engines on one machine must not take each other's names, and interface names have 15 characters
-        # at most.
-        mark = hashlib.blake2s(str(state_dir.resolve()).encode(), digest_size=4).hexdigest()
-        interface = f"lk-{mark}"
+        interface = interface_name(state_dir)
         thread = NamespaceThread(rootless=rootless)
         try:
-            outside = await thread.run(Outside, thread, f"labkernel-{mark}", state_dir, rootless)
+            outside = await thread.run(
+                Outside, thread, interface.replace("lk-", "labkernel-"), state_dir, rootless
+            )
             outside.start_user_mode()
             await thread.run(outside.remove_interface, interface)
             subnet = choose_subnet(await thread.run(host_subnets, thread))
@@ -224,6 +223,11 @@ class Networks:
     def list(self) -> list[dict[str, Any]]:
         """The body of `GET /networks`: as `inspect`, without the containers."""
         return [network.describe() | {"Containers": {}} for network in self._networks.values()]
+
+
+def interface_name(state_dir: Path) -> str:
+    """The default bridge's interface, at most 15 characters; engines with other roots have other names."""
+    return "lk-" + hashlib.blake2s(str(state_dir.resolve()).encode(), digest_size=4).hexdigest()
 
 
 def network_of(mode: str) -> str | None:

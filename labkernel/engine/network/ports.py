@@ -56,7 +56,7 @@ def parse_port(key: str) -> tuple[int, str]:
     protocol = protocol.lower() or "tcp"
     if protocol not in PROTOCOLS:
         raise InvalidParameter(
-            f"invalid port specification: {key!r}", hint="protocols offered are tcp and udp"
+            f'invalid port specification: "{key}"', hint="protocols offered are tcp and udp"
         )
     return _number(number, number), protocol
 
@@ -69,7 +69,7 @@ def parse_host_port(text: str) -> range:
     start = _number(first, text)
     end = _number(last, text) if dash else start
     if end < start:
-        raise InvalidParameter(f"invalid port specification: {text!r}")
+        raise InvalidParameter(f'invalid port specification: "{text}"')
     if start == 0:
         return range(0)
     return range(start, end + 1)
@@ -77,5 +77,5 @@ def parse_host_port(text: str) -> range:
 
 def _number(text: str, whole: str) -> int:
     if not (text.isascii() and text.isdigit() and int(text) <= 65535):
-        raise InvalidParameter(f"invalid port specification: {whole!r}")
+        raise InvalidParameter(f'invalid port specification: "{whole}"')
     return int(text)

@@ -53,7 +53,10 @@ def test_answers_to_a_failed_request_do_not_confuse_the_next() -> None:
         for _ in range(3):
             with pytest.raises(OSError, match="No such device"):
                 netlink.request(
-                    rtnetlink.delete_link("nosuchlink"), rtnetlink.set_up("lo"), rtnetlink.set_up("lo"), call="x"
+                    rtnetlink.delete_link("nosuchlink"),
+                    rtnetlink.set_up("lo"),
+                    rtnetlink.set_up("lo"),
+                    call="x",
                 )
             assert rtnetlink.links(netlink)
     finally:

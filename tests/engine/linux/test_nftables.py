@@ -71,7 +71,10 @@ def test_every_expression_means_what_its_name_says(netlink: NetlinkSocket) -> No
             nftables.verdict(nftables.NF_ACCEPT),
         ),
         nftables.new_rule(
-            "t", "fwd", nftables.connection_has_status(nftables.STATUS_DNAT), nftables.verdict(nftables.NF_DROP)
+            "t",
+            "fwd",
+            nftables.connection_has_status(nftables.STATUS_DNAT),
+            nftables.verdict(nftables.NF_DROP),
         ),
     )
     here = IPv4Address("192.0.2.1")

@@ -75,8 +75,8 @@ def test_a_bridge_with_a_port(netlink: NetlinkSocket) -> None:
 
 
 def test_addresses_routes_and_macs(netlink: NetlinkSocket) -> None:
-    subprocess.run("ip link add one type veth peer name two".split(), check=True)
-    subprocess.run("ip link set two up".split(), check=True)
+    subprocess.run(["ip", "link", "add", "one", "type", "veth", "peer", "name", "two"], check=True)
+    subprocess.run(["ip", "link", "set", "two", "up"], check=True)
     one = socket.if_nametoindex("one")
     netlink.request(
         rtnetlink.set_mac(one, "02:42:ac:11:00:02"),
@@ -96,7 +96,7 @@ def test_addresses_routes_and_macs(netlink: NetlinkSocket) -> None:
     )
     found = {route["dst"]: route.get("gateway") for route in ip("route", "show")}
     assert found == {"default": "172.17.0.1", "172.17.0.0/16": None}
-    subprocess.run("ip route add 10.9.0.0/24 via 172.17.0.5 table 77".split(), check=True)
+    subprocess.run(["ip", "route", "add", "10.9.0.0/24", "via", "172.17.0.5", "table", "77"], check=True)
     assert set(rtnetlink.routes(netlink)) == {
         Route(IPv4Network("0.0.0.0/0"), one, IPv4Address("172.17.0.1")),
         Route(IPv4Network("172.17.0.0/16"), one, None),

@@ -1,0 +1,65 @@
+"""An engine's networks in a process of their own, with one container that serves on port 80; run by the
+tests.
+
+    python -m tests.engine.network.lone_engine DIRECTORY root|user [FETCH_ADDRESS FETCH_PORT]
+
+Writes to DIRECTORY/report.json what it got, among it what a second container read from FETCH_ADDRESS and from
+the first container, then waits for SIGTERM, and closes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import json
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+from labkernel.engine.database import Database
+from labkernel.engine.errors import EngineError
+from labkernel.engine.network.networks import Networks
+from labkernel.engine.network.ports import requested_ports
+from tests.engine.network.places import fetch, says, tcp_server
+
+PORT = 8080
+
+
+async def main(directory: Path, privilege: str, outside: list[str]) -> None:
+    ended = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ended.set)
+    database = Database(directory / "engine.db")
+    networks = await Networks.open(state_dir=directory, database=database, rootless=privilege == "user")
+    report: dict[str, Any] = {"limits": networks.limits()}
+    ports = requested_ports({"PortBindings": {"80/tcp": [{"HostPort": str(PORT)}]}})
+    web = await networks.connect("web", "bridge", name="web", ports=ports)
+    other = await networks.connect("other", "bridge", name="other")
+    assert web.netns_path
+    try:
+        low = requested_ports({"PortBindings": {"80/tcp": [{"HostPort": "80"}]}})
+        await networks.connect("low", "bridge", name="low", ports=low)
+    except EngineError as error:
+        report["low port"] = [error.message, error.hint]
+    with tcp_server(web.netns_path, 80, says(b"web")):
+        report |= {"web": dataclasses.asdict(web), "limits once used": networks.limits()}
+        places = {"container": (web.address, 80)}
+        if outside:
+            places["outside"] = (outside[0], int(outside[1]))
+        for name, (address, port) in places.items():
+            try:
+                report[name] = (
+                    await asyncio.to_thread(fetch, address, port, netns=other.netns_path)
+                ).decode()
+            except OSError as error:
+                report[name] = str(error)
+        partial = directory / "report.tmp"
+        partial.write_text(json.dumps(report))
+        partial.rename(directory / "report.json")
+        await ended.wait()
+    await networks.close()
+    database.close()
+
+
+if __name__ == "__main__":
+    asyncio.run(main(Path(sys.argv[1]), sys.argv[2], sys.argv[3:]))
