@@ -65,5 +65,6 @@ class BuildConsole:
         """The build ended early: the steps stay, with all that the last one printed."""
         self.stream.finish()
         if self._display:
-            failed = running_text(self.stream, []), running_html(self.stream, [], failed=True)
+            text = running_text(self.stream, [], failed=True)
+            failed = text, running_html(self.stream, [], failed=True)
             self._display.finish(failed if self.stream.steps else ("", ""))

@@ -114,12 +114,12 @@ def running_html(stream: BuildStream, under_way: Sequence[str], *, failed: bool 
     return div(BOX, div(f"border:{LINE};border-radius:5px;overflow:hidden", *rows))
 
 
-def running_text(stream: BuildStream, under_way: Sequence[str]) -> str:
+def running_text(stream: BuildStream, under_way: Sequence[str], *, failed: bool = False) -> str:
     """The same as text: a line for each step, the last lines of what the current one prints."""
     lines = [_step_text(step, stream.total, None) for step in stream.steps]
     shown = stream.steps[-1].output if stream.steps else stream.before
-    last = [*shown.splitlines(), *under_way][-_RUNNING_LINES:]
-    return "\n".join([*lines, *(f"    {line}" for line in last)])
+    last = [*shown.splitlines(), *under_way][-_KEPT_LINES if failed else -_RUNNING_LINES :]
+    return "\n".join([*lines, *(f"    {line}" for line in last), *(["failed"] if failed else [])])
 
 
 def _step_text(step: Step, total: int, bytes_: int | None) -> str:

@@ -16,6 +16,8 @@ KEPT = 20_000
 
 _STEP = re.compile(r"Step (\d+)/(\d+) : (.*)")
 _MARK = re.compile(r" ---> (Running in |Using cache|[0-9a-f]{12,})(.*)")
+_ESCAPE = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
+"""A control sequence of a terminal (ECMA-48): dockerd colours what a step writes to stderr."""
 _NOISE = re.compile(
     r"Removing intermediate container [0-9a-f]+|Successfully (built|tagged) \S+|Sending build context.*"
 )
@@ -74,6 +76,7 @@ class BuildStream:
             step.seconds = self.clock() - step.started
 
     def _take(self, line: str) -> None:
+        line = _ESCAPE.sub("", line)
         step = _STEP.fullmatch(line)
         if step:
             self._end_step()

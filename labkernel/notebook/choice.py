@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from labkernel.commands import connect
+from labkernel.commands import CommandError, connect
 
 if TYPE_CHECKING:
     from docker import DockerClient
@@ -30,9 +30,12 @@ class Choice:
         """
         chosen = host or os.environ.get("DOCKER_HOST")
         if not chosen or chosen == self.started:
-            from labkernel.engine_process import start
+            from labkernel.engine_process import EngineProcessError, start
 
-            self.started = start()
+            try:
+                self.started = start()
+            except EngineProcessError as error:
+                raise CommandError(error.message, hint=error.hint or None) from None
             os.environ["DOCKER_HOST"] = self.started
         return connect(host)
 

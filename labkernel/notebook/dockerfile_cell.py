@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import re
 from dataclasses import dataclass
@@ -66,19 +67,14 @@ def read_cell(words: list[str], body: str) -> DockerfileCell:
             )
     if parsed.options["file"]:
         Path(parsed.options["file"]).expanduser().write_text(body)
-    given = [word for name in ("context", "file") for word in parsed.given if word == name]
-    argv = ["build", *([*["-f", "-"], contexts[0]] if contexts else ["-"])]
-    invocation = parse(argv)
-    kept = {name: value for name, value in parsed.options.items() if name not in {"context", "file"}}
-    invocation.options.update(kept)
+    invocation = parse(["build", *(["-f", "-", contexts[0]] if contexts else ["-"])])
+    options = {name: value for name, value in parsed.options.items() if name not in {"context", "file"}}
     return DockerfileCell(
-        Invocation(
-            words=invocation.words,
+        dataclasses.replace(
+            invocation,
             line=line,
-            command=invocation.command,
-            options=invocation.options,
-            arguments=invocation.arguments,
-            given=frozenset(parsed.given) - frozenset(given),
+            options={**invocation.options, **options},
+            given=frozenset(parsed.given - {"context", "file"}),
         ),
         io.BytesIO(body.encode()),
     )

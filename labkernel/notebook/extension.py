@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from labkernel.commands import CommandError, Result
 from labkernel.notebook.choice import Choice, greeting
 from labkernel.notebook.completion import Completion
+from labkernel.notebook.display import show
 from labkernel.notebook.failures import CellError
 from labkernel.notebook.magics import LabMagics
 
@@ -33,7 +34,7 @@ class Extension:
                 plain = no_var_expand(_as_function(function))
                 manager.register_function(plain, magic_kind=kind, magic_name=name)
         self.shell.Completer.custom_matchers.append(self.completion.matcher)
-        self._results.for_type(Result, show_nothing_twice)
+        self._results.for_type(Result, show)
 
     def remove(self) -> None:
         manager = self.shell.magics_manager
@@ -59,18 +60,6 @@ def _as_function(method: Any) -> Any:
         return method(*arguments)
 
     return magic
-
-
-def show_nothing_twice(result: Result) -> None:
-    """Display a result only if there is something to see that the cell does not show already.
-
-    A build's report took the place of its progress; a foreground run left its output in the cell.
-    """
-    if getattr(result, "is_shown", False):
-        vars(result)["is_shown"] = False  # a later cell that names it does show it
-        return
-    if result.text or result._repr_html_():
-        raise NotImplementedError  # IPython goes on to the other formatters
 
 
 _loaded: dict[int, Extension] = {}

@@ -12,7 +12,7 @@ from labkernel.commands import CommandError
 if TYPE_CHECKING:
     from docker import DockerClient
 
-_NO_FILES = (
+SETTINGS = (
     *("ARG", "CMD", "ENTRYPOINT", "ENV", "EXPOSE", "HEALTHCHECK", "LABEL"),
     *("MAINTAINER", "ONBUILD", "SHELL", "STOPSIGNAL", "USER", "VOLUME"),
 )
@@ -162,7 +162,7 @@ def layers_of(
 
 
 def _may_write(entry: Mapping[str, Any]) -> bool:
-    return not instruction(entry).startswith(_NO_FILES)
+    return not instruction(entry).startswith(SETTINGS)
 
 
 def _is_run(entry: Mapping[str, Any]) -> bool:

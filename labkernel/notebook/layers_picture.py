@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from labkernel.commands import Result
 from labkernel.commands.units import human_size
-from labkernel.notebook.layers import Layer, Stack, Writable
+from labkernel.notebook.layers import SETTINGS, Layer, Stack, Writable
 from labkernel.notebook.style import (
     BOX,
     FAINT,
@@ -103,7 +103,8 @@ def stack_html(stack: Stack) -> str:
 
 def _layer_row(layer: Layer, largest: int) -> str:
     if layer.diff_id is None:
-        return _row(layer.instruction, "", "configuration only", "transparent", 0, thin=True)
+        note = "settings only" if layer.instruction.startswith(SETTINGS) else "changed no file"
+        return _row(layer.instruction, "", note, "transparent", 0, thin=True)
     colour = SHARED if layer.shared_with else OWN
     return _row(layer.instruction, size(layer.size), sharing(layer, 2), colour, layer.size / largest)
 

@@ -29,6 +29,7 @@ from labkernel.notebook.build_report import BuildReport
 from labkernel.notebook.cell_console import CellConsole
 from labkernel.notebook.cell_lines import commands, without_docker
 from labkernel.notebook.choice import Choice
+from labkernel.notebook.display import show
 from labkernel.notebook.dockerfile_cell import read_cell
 from labkernel.notebook.failures import CellError, Interrupted
 from labkernel.notebook.foreground import run_in_foreground
@@ -86,7 +87,7 @@ class LabMagics:
         with failures_shown():
             for text in commands(f"{line}\n{cell}"):
                 if result is not None:
-                    self._show(result)
+                    show(result)
                 result = self.execute(self.words(text))
         return result
 
@@ -163,8 +164,10 @@ class LabMagics:
                     stack=stack_of(client, built.tags[0] if built.tags else built.image),
                     before=console.stream.before,
                 )
-            except BaseException:
+            except BaseException as error:
                 console.fail()
+                if isinstance(error, CommandError) and console.stream.steps and not error.hint:
+                    error.hint = "what the step printed, above, says why"
                 raise
             console.finish(report)
             return report
@@ -176,11 +179,6 @@ class LabMagics:
             yield client
         finally:
             client.close()
-
-    def _show(self, result: Result) -> None:
-        from IPython.display import display
-
-        display(result)  # type: ignore[no-untyped-call]
 
 
 @contextmanager

@@ -6,10 +6,10 @@ from __future__ import annotations
 
 import html
 
-OWN = "rgba(33,150,243,.30)"
-SHARED = "rgba(76,175,80,.30)"
-WRITABLE = "rgba(255,152,0,.30)"
-FAILED = "rgba(229,57,53,.30)"
+OWN = "rgba(33,150,243,.38)"
+SHARED = "rgba(76,175,80,.38)"
+WRITABLE = "rgba(255,152,0,.38)"
+FAILED = "rgba(229,57,53,.38)"
 FAINT = "rgba(128,128,128,.14)"
 LINE = "1px solid rgba(128,128,128,.45)"
 MUTED = "opacity:.65"

@@ -25,30 +25,31 @@
   }
 
   // Give the cell the type of its first line; give it back its own type when the magic is gone.
-  function colour(cell) {
+  function colour(cell, languages) {
     const model = cell.model;
     let own = model.mimeType;
-    const update = () => {
-      if (cell.isDisposed) return;
-      const wanted = typeFor(model.sharedModel.getSource());
+    const update = async () => {
       if (!OURS.has(model.mimeType)) own = model.mimeType;
-      const type = wanted || own;
+      // The editor loads the parts of a language in its own time, and the last to arrive wins: let those of
+      // the present type arrive before another is asked for.
+      await languages.getLanguage(model.mimeType);
+      if (cell.isDisposed) return;
+      const type = typeFor(model.sharedModel.getSource()) || own;
       if (model.mimeType !== type) model.mimeType = type;
     };
-    // The notebook sets the kernel's language whenever that becomes known: ours has to come after it.
-    const later = () => setTimeout(update, 0);
     model.contentChanged.connect(update);
-    model.mimeTypeChanged.connect(later);
-    later();
+    // The notebook sets the kernel's language whenever that becomes known.
+    model.mimeTypeChanged.connect(update);
+    void update();
   }
 
-  async function watch(panel, seen) {
+  async function watch(panel, languages, seen) {
     await panel.context.ready;
     const colourNew = () => {
       for (const cell of panel.content.widgets) {
         if (cell.model.type === "code" && !seen.has(cell)) {
           seen.add(cell);
-          colour(cell);
+          colour(cell, languages);
         }
       }
     };
@@ -59,15 +60,16 @@
 
   async function extension() {
     const { INotebookTracker } = await load("@jupyterlab/notebook");
+    const { IEditorLanguageRegistry } = await load("@jupyterlab/codemirror");
     const plugin = {
       id: "labkernel:colours",
       description: "Colours Dockerfiles and docker commands in notebook cells.",
       autoStart: true,
-      requires: [INotebookTracker],
-      activate: (app, tracker) => {
+      requires: [INotebookTracker, IEditorLanguageRegistry],
+      activate: (app, tracker, languages) => {
         const seen = new WeakSet();
-        tracker.forEach((panel) => void watch(panel, seen));
-        tracker.widgetAdded.connect((_, panel) => void watch(panel, seen));
+        tracker.forEach((panel) => void watch(panel, languages, seen));
+        tracker.widgetAdded.connect((_, panel) => void watch(panel, languages, seen));
       },
     };
     return () => ({ __esModule: true, default: plugin });
