@@ -1,0 +1,471 @@
+"""Dockerfile and context -> image.
+
+Stage by stage, step by step: look into the cache, else do the step on its parent's layers and make an image
+of it. The messages are those of dockerd's classic builder.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import posixpath
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from labkernel.engine.build import container_config, users
+from labkernel.engine.build.cache import BuildCache
+from labkernel.engine.build.container_config import ConfigError, ConfigState
+from labkernel.engine.build.context import BuildContext, check_inside
+from labkernel.engine.build.copying import (
+    Heredocs,
+    Ownership,
+    Source,
+    combined_key,
+    copy,
+    select,
+)
+from labkernel.engine.build.download import download, is_url
+from labkernel.engine.build.errors import DockerfileError, did_you_mean
+from labkernel.engine.build.instructions import Copy, Instruction, Run, Workdir, instruction
+from labkernel.engine.build.interface import (
+    BaseImages,
+    BuildOptions,
+    Output,
+    RunFailed,
+    RunStep,
+    StepRunner,
+)
+from labkernel.engine.build.nodes import Dockerfile, Node
+from labkernel.engine.build.parser import parse
+from labkernel.engine.build.plan import Plan, Stage, make_plan
+from labkernel.engine.build.rootfs import Rootfs
+from labkernel.engine.build.run import Text, code_hint, command, recorded
+from labkernel.engine.build.steps import (
+    Steps,
+    comment_command,
+    joined_comment_command,
+    new_container_id,
+    short_id,
+)
+from labkernel.engine.build.threads import in_thread
+from labkernel.engine.errors import EngineError, InvalidParameter
+from labkernel.engine.image.images import Image, Images
+from labkernel.engine.image.reference import Reference, parse_reference
+
+_RED, _PLAIN = "\x1b[91m", "\x1b[0m"
+
+
+class Builder:
+    """Builds into an image store. Several builds may run at once."""
+
+    def __init__(self, images: Images, runner: StepRunner, bases: BaseImages) -> None:
+        self._images = images
+        self._runner = runner
+        self._bases = bases
+        self._cache = BuildCache(images.store.database, images)
+
+    async def build(self, context: BuildContext, options: BuildOptions, output: Output) -> str:
+        """Build and tag; the answer is the image id. `output` gets the API's messages as they arise.
+
+        Raises EngineError: before any output for what can be known before (the API answers with a status),
+        later in the middle of it (the API ends the stream with `interface.error_message`). Cancelled or
+        killed, it leaves nothing but the images of completed steps.
+        """
+        references = [parse_reference(tag).with_default_tag() for tag in options.tags]
+        dockerfile = await in_thread(_read_dockerfile, context, options.dockerfile)
+        plan = make_plan(dockerfile, options.build_args, target=options.target, labels=options.labels)
+        await in_thread(context.apply_dockerignore)
+        kept: list[dict[str, Any]] = []
+        build = _Build(self, context, options, plan, kept.append if options.quiet else output)
+        try:
+            image = await build.run()
+        except BaseException:
+            for message in kept:
+                output(message)
+            raise
+        if options.quiet:
+            output({"stream": f"{image.id}\n"})
+        else:
+            output({"stream": f"Successfully built {short_id(image.id)}\n"})
+        for reference in references:
+            self._tag(image, reference, build.output)
+        return image.id
+
+    def _tag(self, image: Image, reference: Reference, output: Output) -> None:
+        self._images.tag(image.id, reference)
+        output({"stream": f"Successfully tagged {reference.familiar}\n"})
+
+
+def _read_dockerfile(context: BuildContext, path: str) -> Dockerfile:
+    content = context.read(check_inside(path))
+    if content is None and path == "Dockerfile":
+        content = context.read("dockerfile")
+    if content is None:
+        near = context.nearest(path)
+        raise InvalidParameter(
+            f"Cannot locate specified Dockerfile: {path}",
+            hint=f"did you mean {near[0]}?" if near else "the build context has no such file",
+        )
+    if not content:
+        raise InvalidParameter(
+            f"the Dockerfile ({path}) cannot be empty", hint="a Dockerfile begins with FROM"
+        )
+    try:
+        return parse(content)
+    except DockerfileError as error:
+        error.args = (f"failed to parse {path}: {error.message}",)
+        error.message = error.args[0]
+        raise
+
+
+@dataclass
+class _Position:
+    """Where a stage is: the image made last, and the configuration for the next."""
+
+    index: int
+    image: Image | None
+    state: ConfigState
+    may_use_cache: bool
+
+
+class _Build:
+    """One build."""
+
+    def __init__(
+        self, builder: Builder, context: BuildContext, options: BuildOptions, plan: Plan, output: Output
+    ) -> None:
+        self._images = builder._images
+        self._runner = builder._runner
+        self._bases = builder._bases
+        self._context = context
+        self._options = options
+        self._plan = plan
+        self._store = builder._images.store
+        self._steps = Steps(builder._images, builder._cache, _epoch(options))
+        self._results: dict[int, Image | None] = {}
+        self._step_number = 0
+        self.output = output
+
+    async def run(self) -> Image:
+        if self._plan.dockerfile.warnings:
+            self._stderr("\n".join(self._plan.dockerfile.warnings) + "\n")
+        for arg in self._plan.globals:
+            self._announce(arg.code)
+        image: Image | None = None
+        for index in self._plan.needed:
+            image = await self._result(index)
+        unused = self._plan.arguments.unused()
+        if unused:
+            self._stdout(f"[Warning] One or more build-args [{' '.join(unused)}] were not consumed\n")
+        if image is None:
+            raise InvalidParameter(
+                "No image was generated. Is your Dockerfile empty?", hint="FROM scratch needs a step after it"
+            )
+        return image
+
+    # --- messages
+
+    def _stdout(self, text: str) -> None:
+        self.output({"stream": text})
+
+    def _stderr(self, text: str) -> None:
+        self.output({"stream": f"{_RED}{text}{_PLAIN}"})
+
+    def _announce(self, code: str) -> None:
+        self._step_number += 1
+        self._stdout(f"Step {self._step_number}/{self._plan.steps} : {code}")
+        self._stdout("\n")
+
+    # --- stages
+
+    async def _result(self, index: int) -> Image | None:
+        if index not in self._results:
+            self._results[index] = await self._build_stage(self._plan.stages[index])
+        return self._results[index]
+
+    async def _build_stage(self, stage: Stage) -> Image | None:
+        self._announce(stage.start.code)
+        arguments = self._plan.arguments.begin_stage()
+        with _located(self._plan.dockerfile, stage.start.node, stage.start.base):
+            image = await self._base(stage)
+        config = container_config.stage_config(image.config.get("config") if image else None)
+        state = ConfigState(config, arguments, self._plan.dockerfile.escape)
+        at = _Position(stage.index, image, state, not self._options.no_cache)
+        await self._run_triggers(at)
+        self._stdout(f" ---> {short_id(at.image.id) if at.image else ''}\n")
+        for step in stage.instructions:
+            self._announce(step.code)
+            await self._step(at, step)
+            self._stdout(f" ---> {short_id(at.image.id) if at.image else ''}\n")
+        if at.image:
+            self.output({"aux": {"ID": at.image.id}})
+        return at.image
+
+    async def _base(self, stage: Stage) -> Image | None:
+        earlier = self._plan.stage(stage.base, stage.index)
+        if earlier is not None and earlier.name == stage.base.lower():
+            return await self._result(earlier.index)
+        if stage.base == "scratch":
+            return None
+        return await self._bases.find(
+            stage.base,
+            self.output,
+            platform=stage.platform or self._options.platform,
+            pull=self._options.pull,
+        )
+
+    async def _run_triggers(self, at: _Position) -> None:
+        """What the base image asks to be done in every build on it (ONBUILD)."""
+        triggers = at.state.config["OnBuild"] or []
+        at.state.config["OnBuild"] = None
+        if not triggers:
+            return
+        self._stdout(f"# Executing {len(triggers)} build trigger{'s' if len(triggers) > 1 else ''}")
+        self._stdout("\n")
+        for trigger in triggers:
+            dockerfile = parse(trigger)
+            if len(dockerfile.nodes) != 1:
+                raise InvalidParameter("onbuild trigger should be a single expression")
+            await self._step(at, instruction(dockerfile, dockerfile.nodes[0]), dockerfile)
+
+    # --- steps
+
+    async def _step(self, at: _Position, step: Instruction, source: Dockerfile | None = None) -> None:
+        at.state.config["Image"] = at.image.id if at.image else ""
+        with _located(source or self._plan.dockerfile, step.node):
+            step = container_config.expanded(step, at.state)
+            if isinstance(step, Run):
+                await self._run(at, step)
+            elif isinstance(step, Copy):
+                await self._copy(at, step)
+            else:
+                await self._configure(at, step)
+
+    def _from_cache(self, at: _Position, command: list[str]) -> bool:
+        image = self._steps.cached(at.image, command) if at.may_use_cache else None
+        if image is None:
+            # One step done anew: those after it as well.
+            at.may_use_cache = False
+            return False
+        self._stdout(" ---> Using cache\n")
+        at.image = image
+        return True
+
+    async def _configure(self, at: _Position, step: Instruction) -> None:
+        comment = container_config.apply(step, at.state)
+        for note in at.state.notes:
+            self._stdout(note)
+        at.state.notes.clear()
+        is_workdir = isinstance(step, Workdir)
+        command = (joined_comment_command if is_workdir else comment_command)(at.state, comment)
+        if self._from_cache(at, command):
+            return
+        container_id = new_container_id()
+        if is_workdir:
+            # Made before it is announced, as there: a file in the way is reported first.
+            await self._in_new_layer(at, command, lambda rootfs: _make_workdir(rootfs, at.state))
+        self._stdout(f" ---> Running in {short_id(container_id)}\n")
+        if not is_workdir:
+            at.image = await in_thread(self._steps.commit, at.image, at.state, command)
+        self._removed(container_id)
+
+    def _removed(self, container_id: str) -> None:
+        if self._options.remove or self._options.force_remove:
+            self._stdout(f"Removing intermediate container {short_id(container_id)}\n")
+
+    async def _in_new_layer(
+        self, at: _Position, command: list[str], change: Callable[[Rootfs], None]
+    ) -> None:
+        """Make the next image of what `change` writes."""
+
+        def work() -> Image:
+            with self._store.temporary() as place:
+                upper = place / "upper"
+                upper.mkdir(mode=0o755)
+                change(self._rootfs(at.image, upper))
+                return self._steps.commit(at.image, at.state, command, upper)
+
+        at.image = await in_thread(work)
+
+    def _rootfs(self, image: Image | None, upper: Path | None = None) -> Rootfs:
+        layers = self._store.layers.directories(image.chain_id if image else None)
+        return Rootfs(
+            layers, upper=upper, overlay=self._store.overlay, keep_ownership=self._store.keep_ownership
+        )
+
+    # --- COPY and ADD
+
+    async def _copy(self, at: _Position, step: Copy) -> None:
+        with self._store.temporary() as place:
+            sources = [
+                *await self._sources(at, step, place),
+                *Heredocs({h.name: h.text.encode("utf-8", "replace") for h in step.heredocs}).sources(),
+            ]
+            name = step.node.name
+            if len(sources) > 1 and not step.destination.endswith("/"):
+                raise InvalidParameter(
+                    f"When using {name} with more than one source file, the destination must be a directory "
+                    "and end with a /"
+                )
+            # dockerd leaves no space between the owner and what follows it.
+            flags = f"--chown={step.chown}" if step.chown else ""
+            flags += f"{' ' if flags else ''}--chmod={step.chmod} " if step.chmod else ""
+            comment = f"{name} {flags}{combined_key(sources)} in {step.destination} "
+            command = joined_comment_command(at.state, comment)
+            if self._from_cache(at, command):
+                return
+            destination = container_config.joined_path(at.state.config["WorkingDir"], step.destination)
+            if step.destination.endswith(("/", "/.")) or step.destination == ".":
+                destination = destination.rstrip("/") + "/"
+
+            def change(rootfs: Rootfs) -> None:
+                copy(rootfs, sources, destination, _ownership(step, rootfs))
+
+            await self._in_new_layer(at, command, change)
+
+    async def _sources(self, at: _Position, step: Copy, place: Path) -> list[Source]:
+        name = step.node.name
+        if step.stage:
+            tree = self._rootfs(await self._copied_image(at, step.stage))
+            return await in_thread(select, tree, step.sources, instruction=name)
+        found: list[Source] = []
+        for number, source in enumerate(step.sources):
+            if not is_url(source):
+                found += await in_thread(
+                    select, self._context, [source], instruction=name, may_unpack=step.is_add
+                )
+            elif step.is_add:
+                directory = place / str(number)
+                directory.mkdir()
+                found.append(await in_thread(download, source, step.destination, directory, self._progress()))
+            else:
+                raise InvalidParameter(
+                    "COPY failed: source can't be a URL for COPY", hint="ADD can fetch a URL"
+                )
+        return found
+
+    async def _copied_image(self, at: _Position, name: str) -> Image | None:
+        stage = self._plan.stage(name, at.index)
+        if stage is not None:
+            return await self._result(stage.index)
+        if name.isascii() and name.isdigit():
+            is_own = int(name[:9]) == at.index
+            raise InvalidParameter(
+                f"invalid from flag value {name}: "
+                + ("refers to current build stage" if is_own else "index out of bounds"),
+                hint="stages count from 0, and only earlier ones can be copied from",
+            )
+        try:
+            return await self._bases.find(
+                name, self.output, platform=self._options.platform, pull=self._options.pull
+            )
+        except EngineError as error:
+            error.message = f"invalid from flag value {name}: {error.message}"
+            names = [stage.name for stage in self._plan.stages[: at.index] if stage.name]
+            error.hint = did_you_mean(name, names) or error.hint
+            raise
+
+    def _progress(self) -> Callable[[int, int], None]:
+        """Progress of a download, reported from its thread to the loop's."""
+        loop = asyncio.get_running_loop()
+
+        def report(done: int, expected: int) -> None:
+            detail = {"current": done, **({"total": expected} if expected else {})}
+            loop.call_soon_threadsafe(self.output, {"status": "Downloading", "progressDetail": detail})
+
+        return report
+
+    # --- RUN
+
+    async def _run(self, at: _Position, step: Run) -> None:
+        state = at.state
+        arguments = state.arguments.for_environment(state.env)
+        with self._store.temporary() as place:
+            args, mounts = command(step, state, place)
+            recorded_command = recorded(args, arguments, state.arguments)
+            if self._from_cache(at, recorded_command):
+                return
+            upper, work = place / "upper", place / "work"
+            upper.mkdir(mode=0o755)
+            work.mkdir(mode=0o700)
+            run_step = RunStep(
+                container_id=new_container_id(),
+                image=at.image,
+                layers=self._store.layers.directories(at.image.chain_id if at.image else None),
+                upper=upper,
+                work=work,
+                args=args,
+                env=[
+                    *(state.config["Env"] or []),
+                    *(f"{name}={value}" for name, value in arguments.items()),
+                ],
+                cwd=state.config["WorkingDir"] or "/",
+                user=state.config["User"],
+                hostname="",
+                host_config=self._options.host_config,
+                mounts=mounts,
+            )
+            run_step = replace(run_step, hostname=short_id(run_step.container_id))
+            self._stdout(f" ---> Running in {short_id(run_step.container_id)}\n")
+            try:
+                await self._execute(run_step)
+            except BaseException:
+                if self._options.force_remove:
+                    self._stdout(f"Removing intermediate container {short_id(run_step.container_id)}\n")
+                raise
+            at.image = await in_thread(self._steps.commit, at.image, state, recorded_command, upper)
+            self._removed(run_step.container_id)
+
+    async def _execute(self, step: RunStep) -> None:
+        stdout, stderr = Text(self._stdout), Text(self._stderr)
+        code = await self._runner.run(step, stdout.write, stderr.write)
+        stdout.end()
+        stderr.end()
+        if code:
+            raise RunFailed(step.args, code, code_hint(code))
+
+
+@contextmanager
+def _located(source: Dockerfile, node: Node, mark: str | None = None) -> Iterator[None]:
+    """Whatever goes wrong inside, its hint shows the line."""
+    try:
+        yield
+    except ConfigError as error:
+        raise source.error(node, str(error), mark=mark) from None
+    except DockerfileError:
+        raise
+    except EngineError as error:
+        error.hint = source.error(node, error.message, advice=error.hint, mark=mark).hint
+        raise
+
+
+def _ownership(step: Copy, rootfs: Rootfs) -> Ownership:
+    mode = users.mode(step.chmod) if step.chmod else None
+    if step.chown:
+        return Ownership(users.owner(step.chown, rootfs), mode)
+    # What comes from an image keeps its owners; the context's belong to whoever sent them, so they become
+    # root's.
+    return Ownership(None, mode) if step.stage else Ownership(mode=mode)
+
+
+def _make_workdir(rootfs: Rootfs, state: ConfigState) -> None:
+    path = state.config["WorkingDir"]
+    try:
+        rootfs.make_directories(posixpath.normpath(path))
+    except NotADirectoryError:
+        raise InvalidParameter(
+            f"Cannot mkdir: {path} is not a directory",
+            hint="WORKDIR needs a folder, or a name not yet in use",
+        ) from None
+
+
+def _epoch(options: BuildOptions) -> int | None:
+    """SOURCE_DATE_EPOCH (reproducible-builds.org/specs/source-date-epoch), given as a build argument."""
+    text = options.build_args.get("SOURCE_DATE_EPOCH")
+    if text is None or text == "":
+        return None
+    if not (text.isascii() and text.isdigit() and len(text) < 12):
+        raise InvalidParameter(f"invalid SOURCE_DATE_EPOCH: {text}", hint="a number of seconds since 1970")
+    return int(text)

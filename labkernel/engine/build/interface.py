@@ -1,0 +1,105 @@
+"""What a build is asked for, and what the builder needs from above: containers for RUN, images for FROM."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from labkernel.engine.errors import EngineError
+from labkernel.engine.image.images import Image
+
+#: Takes the API's JSON messages of a build or a pull: `{"stream": "Step 1/3 : FROM golang"}`.
+Output = Callable[[dict[str, Any]], None]
+
+
+@dataclass(frozen=True)
+class BuildOptions:
+    """The options of `POST /build`, defaults as there. `host_config` has HostConfig's names and units.
+
+    `build_args` with None are given without a value. `host_config` is handed on to RUN steps: NetworkMode,
+    Memory, CpuShares, ShmSize, ExtraHosts, Ulimits and so on.
+    """
+
+    dockerfile: str = "Dockerfile"
+    tags: Sequence[str] = ()
+    build_args: Mapping[str, str | None] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=dict)
+    target: str = ""
+    platform: str = ""
+    no_cache: bool = False
+    pull: bool = False
+    quiet: bool = False
+    remove: bool = True
+    force_remove: bool = False
+    host_config: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class FileMount:
+    """A file of the engine's that a RUN step sees at `destination`, read-only and executable."""
+
+    source: Path
+    destination: str
+
+
+@dataclass(frozen=True)
+class RunStep:
+    """A command to run on an image's layers (directories, top first, as overlayfs's lowerdir wants them).
+
+    `upper` and `work` are empty directories on the layers' file system. What the runner itself puts into the
+    root file system (mount points, /etc/hosts) must not be in `upper` afterwards: it becomes the next layer.
+    """
+
+    container_id: str
+    image: Image | None
+    layers: Sequence[Path]
+    upper: Path
+    work: Path
+    args: Sequence[str]
+    env: Sequence[str]
+    cwd: str
+    user: str
+    hostname: str
+    host_config: Mapping[str, Any]
+    mounts: Sequence[FileMount] = ()
+
+
+class StepRunner(Protocol):
+    async def run(
+        self, step: RunStep, stdout: Callable[[bytes], None], stderr: Callable[[bytes], None]
+    ) -> int:
+        """Run the command to its end; the answer is its exit code. Cancelled, it ends the container first.
+
+        Raises EngineError if the command cannot be started.
+        """
+
+
+class BaseImages(Protocol):
+    async def find(self, reference: str, output: Output, *, platform: str = "", pull: bool = False) -> Image:
+        """The image that FROM or `COPY --from` names: stored, from a registry or the catalog.
+
+        Raises NotFound.
+        """
+
+
+class RunFailed(EngineError):
+    """A RUN step whose command did not end with 0."""
+
+    def __init__(self, args: Sequence[str], code: int, hint: str | None) -> None:
+        super().__init__(f"The command '{' '.join(args)}' returned a non-zero code: {code}", hint=hint)
+        self.code = code
+
+
+def error_message(error: EngineError) -> dict[str, Any]:
+    """The message that ends a build's stream when it fails.
+
+    The hint goes along in `errorDetail`, which Docker's clients pass over.
+    """
+    detail: dict[str, Any] = {"message": error.message}
+    if isinstance(error, RunFailed):
+        detail["code"] = error.code
+    if error.hint:
+        detail["hint"] = error.hint
+    return {"errorDetail": detail, "error": error.message}

@@ -1,0 +1,66 @@
+"""RUN: the words to execute, what history keeps of them, and their output as text."""
+
+from __future__ import annotations
+
+import codecs
+import posixpath
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from labkernel.engine.build.arguments import BuildArguments
+from labkernel.engine.build.container_config import ConfigState, command_line
+from labkernel.engine.build.instructions import Run
+from labkernel.engine.build.interface import FileMount
+from labkernel.engine.build.parser import parse_heredoc
+
+_SCRIPT_DIRECTORY = "/dev/pipes"  # where BuildKit shows a here-document that is a script of its own
+
+
+class Text:
+    """Bytes of a command's output -> text, characters kept whole across pieces."""
+
+    def __init__(self, emit: Callable[[str], None]) -> None:
+        self._emit = emit
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+
+    def write(self, data: bytes) -> None:
+        if text := self._decoder.decode(data):
+            self._emit(text)
+
+    def end(self) -> None:
+        if text := self._decoder.decode(b"", True):
+            self._emit(text)
+
+
+def command(step: Run, state: ConfigState, place: Path) -> tuple[list[str], list[FileMount]]:
+    """The words to execute. Here-documents are the script itself, or input for the command before them."""
+    if not step.heredocs or not step.is_shell:
+        return command_line(step, state), []
+    first = step.heredocs[0]
+    if parse_heredoc(step.arguments[0]) is None:
+        # `python3 <<EOF`: the shell reads it as a shell does.
+        text = step.arguments[0] + "".join(f"\n{h.content}{h.name}" for h in step.heredocs)
+        return [*state.shell, text], []
+    if not first.text.startswith("#!"):
+        return [*state.shell, first.text], []
+    script = place / "script"
+    script.write_text(first.text, encoding="utf-8", errors="replace")
+    script.chmod(0o755)
+    inside = posixpath.join(_SCRIPT_DIRECTORY, first.name)
+    return [inside], [FileMount(script, inside)]
+
+
+def recorded(args: list[str], given: Mapping[str, str], arguments: BuildArguments) -> list[str]:
+    """The command as cache and history know it: with the build arguments that it can see."""
+    if not given:
+        return args
+    shown = sorted(f"{name}={value}" for name, value in given.items() if arguments.is_recorded(name))
+    return [f"|{len(shown)}", *shown, *args]
+
+
+def code_hint(code: int) -> str | None:
+    return {
+        126: "the command was found but cannot be executed: is it a program for this machine, with mode +x?",
+        127: "a command was not found in the image: it may have to be installed by an earlier RUN",
+        137: "the command was killed (signal 9): a memory limit is the usual reason",
+    }.get(code)
