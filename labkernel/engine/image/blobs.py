@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO
 
+from labkernel.engine.distribution.manifests import Descriptor
 from labkernel.engine.errors import NotFound
 
-
-class Descriptor(NamedTuple):
-    """A blob as manifests name it (image-spec, descriptor.md); `size` in bytes."""
-
-    media_type: str
-    digest: str
-    size: int
+__all__ = ["Blobs", "Descriptor"]
 
 
 class Blobs:
@@ -36,9 +32,10 @@ class Blobs:
         except FileNotFoundError:
             raise NotFound(f"blob {digest} is not stored") from None
 
-    def adopt(self, file: Path, digest: str) -> None:
-        """Take a file whose digest the caller has checked, by rename."""
-        os.replace(file, self.path(digest))
+    def keep(self, file: Path, digest: str) -> None:
+        """Take a file on the same file system, whose digest the caller has checked. Its old name stays."""
+        with suppress(FileExistsError):
+            os.link(file, self.path(digest))
 
     def remove(self, digest: str) -> None:
         self.path(digest).unlink(missing_ok=True)

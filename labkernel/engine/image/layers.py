@@ -72,6 +72,13 @@ class Layer:
     blob: Descriptor | None = None
 
 
+class StoredBlob(NamedTuple):
+    """An archive in a file on the layers' file system, whose digest has been checked."""
+
+    file: Path
+    descriptor: Descriptor
+
+
 class Change(NamedTuple):
     """One line of `docker diff`: kind 0 is modified, 1 added, 2 deleted."""
 
@@ -191,20 +198,20 @@ class Layers:
         parent: str | None,
         *,
         expected_diff_id: str | None = None,
-        blob: Descriptor | None = None,
+        blob: StoredBlob | None = None,
         limit: Limit | None = None,
     ) -> Layer:
         """Make a layer of an archive, plain or compressed; OCI whiteouts become overlayfs's.
 
         Without `expected_diff_id` the layer's diff_id is that of the archive `pack` makes of it. With it, the
-        archive's own digest must be that (InvalidParameter otherwise), and the archive is kept unless
-        `pack` gives the same: the stored `blob` it was read from, or a copy made by reading `tar` again,
-        which then must be seekable. `limit` as in `extract_tar`. Raises InvalidParameter for a bad archive;
-        nothing is left of it then.
+        archive's own digest must be that (InvalidParameter otherwise). `blob` is the file that the archive
+        is read from, if it is to be kept; without it, an archive that `pack` would not give again is kept
+        all the same, by reading `tar` a second time, which then must be seekable. `limit` as in
+        `extract_tar`. Raises InvalidParameter for a bad archive; nothing is left of it then.
         """
         self._require(parent)
         start = tar.tell() if expected_diff_id is not None and blob is None else 0
-        with self._place() as place:
+        with self._place() as place, self._place() as blob_place:
             source = Hashing(source=decompressed(tar))
             extracted = extract_tar(
                 source,
@@ -220,12 +227,9 @@ class Layers:
                 raise InvalidParameter(
                     f'invalid diffID for layer: expected "{expected_diff_id}", got "{source.digest}"'
                 )
-            if blob is None:
-                size, measured = self._measure(place, None)
-                if measured.digest != expected_diff_id:
-                    tar.seek(start)
-                    blob = self._keep(decompressed(tar))
-                return self._insert(place, expected_diff_id, parent, size, source.size, blob)
+            if blob is None and self._measure(place, None)[1].digest != expected_diff_id:
+                tar.seek(start)
+                blob = _compressed(decompressed(tar), blob_place / "blob")
             return self._insert(place, expected_diff_id, parent, extracted.size, source.size, blob)
 
     def _measure(self, directory: Path, newest: int | None) -> tuple[int, Hashing]:
@@ -237,19 +241,6 @@ class Layers:
         except OSError as error:
             raise System(f"failed to read {directory.name}: {error.strerror}") from error
 
-    def _keep(self, plain: Reader) -> Descriptor:
-        """Store an archive that `pack` could not make again, compressed."""
-        with self._place() as place:
-            file = place / "blob"
-            with file.open("wb") as out:
-                hashed = Hashing(out=out)
-                compressor = zstandard.ZstdCompressor(level=3)
-                with compressor.stream_writer(hashed, closefd=False) as writer:  # type: ignore[arg-type]
-                    while data := plain.read(_CHUNK):
-                        writer.write(data)
-            self._blobs.adopt(file, hashed.digest)
-            return Descriptor(ZSTD_LAYER, hashed.digest, hashed.size)
-
     def _insert(
         self,
         directory: Path,
@@ -257,11 +248,11 @@ class Layers:
         parent: str | None,
         size: int,
         tar_size: int,
-        blob: Descriptor | None,
+        blob: StoredBlob | None,
     ) -> Layer:
         """The directory first, the row last: a crash between the two leaves what the next open removes."""
         chain_id = config.chain_id(parent, diff_id)
-        media_type, digest, blob_size = blob or (None, None, None)
+        media_type, digest, blob_size = blob.descriptor if blob else (None, None, None)
         with self._lock:
             self._fresh.add(chain_id)
             if not self.has(chain_id):
@@ -273,6 +264,8 @@ class Layers:
                     if error.errno == errno.EXDEV:
                         raise System(f"{directory} is not on the file system of the layers") from error
                     raise
+                if blob is not None:
+                    self._blobs.keep(blob.file, blob.descriptor.digest)
                 self._database.execute(
                     "INSERT INTO layers VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, NULL)",
                     (chain_id, diff_id, parent, name, size, tar_size, digest, blob_size, media_type),
@@ -391,6 +384,17 @@ class Layers:
             path.unlink()
         else:
             trees.remove(path)
+
+
+def _compressed(plain: Reader, file: Path) -> StoredBlob:
+    """Write an archive that `pack` could not make again, compressed."""
+    with file.open("wb") as out:
+        hashed = Hashing(out=out)
+        compressor = zstandard.ZstdCompressor(level=3)
+        with compressor.stream_writer(hashed, closefd=False) as writer:  # type: ignore[arg-type]
+            while data := plain.read(_CHUNK):
+                writer.write(data)
+    return StoredBlob(file, Descriptor(ZSTD_LAYER, hashed.digest, hashed.size))
 
 
 def copy_tree(source: Path, target: Path, *, overlay: Overlay, keep_ownership: bool) -> None:

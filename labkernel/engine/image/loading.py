@@ -12,10 +12,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, cast
 
-from labkernel.engine.errors import InvalidParameter, NotFound
+from labkernel.engine.distribution import manifests
+from labkernel.engine.errors import InvalidParameter
 from labkernel.engine.image import config as image_config
 from labkernel.engine.image.changeset import Limit
 from labkernel.engine.image.compression import decompressed, detect
+from labkernel.engine.image.platforms import own_platform
 from labkernel.engine.image.reference import Reference, parse_reference
 from labkernel.engine.image.saving import IMAGE_NAME, REF_NAME, blob_path
 from labkernel.engine.image.tarformat import HARD_LINK, REGULAR, SYMLINK, TarReader
@@ -203,7 +205,7 @@ class _Archive:
         if "manifests" in document:
             if depth > 2:
                 raise InvalidParameter("invalid image archive: indexes within indexes")
-            chosen = choose_platform(_objects(document["manifests"], "index: manifests"))
+            chosen = manifests.choose(_objects(document["manifests"], "index: manifests"), own_platform())
             names = {"annotations": descriptor.get("annotations") or chosen.get("annotations")}
             return self._oci_images(chosen | names, depth + 1)
         config = document.get("config")
@@ -224,19 +226,6 @@ class _Archive:
         if image_config.digest(data) != digest:
             raise InvalidParameter(f"invalid image archive: blob {digest} is damaged")
         return data
-
-
-def choose_platform(manifests: list[dict[str, Any]]) -> dict[str, Any]:
-    """The manifest of an index that fits this machine (image-spec, image-index.md). Raises NotFound."""
-    wanted, own_variant = image_config.architecture(), image_config.variant()
-    fitting = []
-    for manifest in manifests:
-        platform = manifest.get("platform") or {}
-        if platform.get("os", "linux") == "linux" and platform.get("architecture", wanted) == wanted:
-            fitting.append((platform.get("variant") not in (None, "", own_variant), manifest))
-    if not fitting:
-        raise NotFound(f"no matching manifest for linux/{wanted} in the manifest list entries")
-    return min(fitting, key=lambda pair: pair[0])[1]
 
 
 def _annotated_names(annotations: object) -> list[Reference]:
