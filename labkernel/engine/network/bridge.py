@@ -27,7 +27,7 @@ from labkernel.engine.linux import rtnetlink
 from labkernel.engine.linux.netlink import NetlinkSocket
 from labkernel.engine.linux.rtnetlink import End
 from labkernel.engine.network.addresses import AddressPool, choose_subnet, mac_of
-from labkernel.engine.network.namespaces import NamespaceThread, NetworkNamespace, new_namespace
+from labkernel.engine.network.namespaces import NamespaceThread, NetworkNamespace, new_namespace, open_sysctl
 from labkernel.engine.network.outside import Outside, host_subnets
 
 #: A bridge has 1023 ports (BR_MAX_PORTS in the kernel), one of them the uplink.
@@ -49,18 +49,19 @@ class Plug:
     """A network namespace whose eth0 is plugged into a bridge, with an address.
 
     `port` is the index of both ends. Until it is given to a container the address answers nobody: writing "0"
-    to `silence` (arp_ignore, in the kernel's ip-sysctl.rst) lets it.
+    to `silence` (arp_ignore, in the kernel's ip-sysctl.rst) lets it. Where that is None, it answers always.
     """
 
     address: ipaddress.IPv4Address
     mac: str = field(compare=False)
     namespace: NetworkNamespace = field(compare=False)
     port: int = field(compare=False)
-    silence: int = field(compare=False)
+    silence: int | None = field(compare=False, default=None)
 
     def speak(self) -> None:
         """Let the address answer; nothing more is to be changed in the namespace."""
-        os.pwrite(self.silence, b"0", 0)
+        if self.silence is not None:
+            os.pwrite(self.silence, b"0", 0)
         self._close_silence()
         self.namespace.netlink.close()
 
@@ -69,9 +70,9 @@ class Plug:
         self.namespace.close()
 
     def _close_silence(self) -> None:
-        if self.silence >= 0:
+        if self.silence is not None:
             os.close(self.silence)
-            self.silence = -1
+            self.silence = None
 
 
 class Bridge:
@@ -205,14 +206,15 @@ class Bridge:
         port, self._next_port = self._next_port, self._next_port + 1
         mac = mac_of(address)
         namespace = new_namespace()
-        plug = Plug(address, mac, namespace, port, -1)
+        plug = Plug(address, mac, namespace, port)
         try:
             ends = End(f"veth{port}", port), self._bridge_index, End("eth0", port, mac)
             bridge.netlink.request(
                 rtnetlink.new_veth(*ends, namespace.descriptor, self.mtu), call="RTM_NEWLINK"
             )
-            plug.silence = os.open("/proc/sys/net/ipv4/conf/eth0/arp_ignore", os.O_WRONLY | os.O_CLOEXEC)
-            os.write(plug.silence, b"8")
+            plug.silence = open_sysctl("net/ipv4/conf/eth0/arp_ignore")
+            if plug.silence is not None:
+                os.write(plug.silence, b"8")
             interface = ipaddress.IPv4Interface((address, self.addresses.subnet.prefixlen))
             namespace.netlink.request(
                 rtnetlink.set_up("eth0"),

@@ -91,13 +91,22 @@ def new_namespace() -> NetworkNamespace:
 _LOOPBACK_UP = set_up("lo")
 
 
+def open_sysctl(name: str) -> int | None:
+    """A descriptor that sets a parameter of the calling thread's namespace, from whichever namespace later.
+
+    None where the kernel lacks the parameter (no IPv6), or where /proc/sys is read-only (in a container).
+    """
+    try:
+        return os.open(f"/proc/sys/{name}", os.O_WRONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+
+
 def set_sysctl(name: str, value: str) -> None:
-    """Set a parameter of the calling thread's namespace. Silent where the kernel lacks it (no IPv6)."""
-    try:
-        descriptor = os.open(f"/proc/sys/{name}", os.O_WRONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return
-    try:
-        os.write(descriptor, value.encode())
-    finally:
-        os.close(descriptor)
+    """Set a parameter of the calling thread's namespace, if that can be."""
+    descriptor = open_sysctl(name)
+    if descriptor is not None:
+        try:
+            os.write(descriptor, value.encode())
+        finally:
+            os.close(descriptor)

@@ -22,7 +22,12 @@ from labkernel.engine.network.network import BridgeNetwork, HostNetwork, Members
 from labkernel.engine.network.outside import Outside, host_subnets
 from labkernel.engine.network.ports import PortBinding
 from labkernel.engine.network.published import Published
-from labkernel.engine.network.resolv_conf import container_resolv_conf, read_host_resolv_conf
+from labkernel.engine.network.resolv_conf import (
+    DEFAULT_NAMESERVERS,
+    container_resolv_conf,
+    read_host_resolv_conf,
+    usable_nameservers,
+)
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS networks (
@@ -60,17 +65,19 @@ class Networks:
         Only one engine may have the `state_dir` open.
         """
         interface = interface_name(state_dir)
-        thread = NamespaceThread(rootless=rootless)
-        try:
-            outside = await thread.run(
-                Outside, thread, interface.replace("lk-", "labkernel-"), state_dir, rootless
-            )
-            outside.start_user_mode()
-            await thread.run(outside.remove_interface, interface)
-            subnet = choose_subnet(await thread.run(host_subnets, thread))
-        except OSError as error:
-            thread.close()
-            raise System(f"failed to open the network: {error}") from error
+        table = interface.replace("lk-", "labkernel-")
+        async with contextlib.AsyncExitStack() as undo:
+            try:
+                thread = NamespaceThread(rootless=rootless)
+                undo.callback(thread.close)
+                outside = await thread.run(Outside, thread, table, state_dir, rootless)
+                undo.push_async_callback(outside.close)
+                outside.start_user_mode()
+                await thread.run(outside.remove_interface, interface)
+                subnet = choose_subnet(await thread.run(host_subnets, thread))
+            except OSError as error:
+                raise System(f"failed to open the network: {error}") from error
+            undo.pop_all()
         bridge = Bridge(thread, outside, interface, subnet)
         networks = [
             BridgeNetwork(*_identity(database, "bridge"), bridge=bridge),
@@ -208,7 +215,13 @@ class Networks:
 
     def limits(self) -> list[str]:
         """What does not work here, in plain words, each with what to do about it."""
-        return self._outside.limits()
+        found = self._outside.limits()
+        if not self._outside.user_mode and not usable_nameservers(read_host_resolv_conf()):
+            found.append(
+                "the host's /etc/resolv.conf names no server that containers on a bridge can reach, so they"
+                f" ask {' and '.join(DEFAULT_NAMESERVERS)}"
+            )
+        return found
 
     async def close(self) -> None:
         """Leave the host as `open` found it."""

@@ -34,6 +34,7 @@ class Outside:
         self._starting: asyncio.Task[None] | None = None
         self.firewall: Firewall | None = None
         self._firewall_error = ""
+        self._forwards = True
         netlink = nftables_socket()
         try:
             self.firewall = Firewall(table, netlink)
@@ -72,9 +73,10 @@ class Outside:
             rtnetlink.new_address(index, gateway), rtnetlink.set_up(interface), call="RTM_NEWADDR"
         )
         if self.firewall:
-            # Left on when the engine ends, as dockerd leaves it: nobody can tell who else has come to rely on
-            # it.
+            # Left on when the engine ends, as dockerd leaves it: nobody can tell who else relies on it by
+            # then.
             set_sysctl("net/ipv4/ip_forward", "1")
+            self._forwards = Path("/proc/sys/net/ipv4/ip_forward").read_text().strip() == "1"
 
     def remove_interface(self, name: str) -> None:
         """Remove a bridge's interface, if it is there, and with it the uplink. Runs in the thread."""
@@ -91,6 +93,11 @@ class Outside:
             found.append(
                 f"containers on a bridge reach each other but not the outside world: {self._firewall_error};"
                 " address translation needs nftables with NAT, Linux 5.12 or later"
+            )
+        elif not self._forwards:
+            found.append(
+                "containers on a bridge reach each other but not the outside world: the kernel does not"
+                " forward packets, and the engine may not change that; as root: sysctl net.ipv4.ip_forward=1"
             )
         elif droppers := self.firewall.forwarding_is_dropped_by():
             found.append(

@@ -31,7 +31,15 @@ class Published:
         self._firewall = firewall
         self._translated: list[BoundPort] = []
         self._forwarders: list[TcpForwarder | UdpForwarder] = []
-        for port in bound:
+        try:
+            self._start(address, new_socket)
+        except BaseException:
+            self.close()
+            raise
+
+    def _start(self, address: ipaddress.IPv4Address, new_socket: SocketMaker) -> None:
+        firewall = self._firewall
+        for port in self._bound:
             forwarder = TcpForwarder if port.binding.protocol == "tcp" else UdpForwarder
             target = (str(address), port.binding.container_port)
             self._forwarders.append(forwarder(port.socket, target, new_socket))

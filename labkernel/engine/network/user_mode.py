@@ -84,6 +84,12 @@ class UserModeNetwork:
     async def start(self) -> None:
         """Start what is installed, and wait until its interface is up. Failures are kept for `limits`."""
         self._failures.clear()
+        try:
+            await self._start_one()
+        except OSError as error:
+            self._failures.append(f"{error.filename}: {error.strerror}")
+
+    async def _start_one(self) -> None:
         # Both drop the privilege to look into the engine's /proc before they open the namespace. The mount is
         # seen in the engine's own mount namespace only.
         self._place.touch()
@@ -138,7 +144,7 @@ class UserModeNetwork:
             found.append(
                 f"containers reach each other but not the outside world: {'; '.join(self._failures)}"
             )
-        first = int(Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").read_text())
+        first = _first_port()
         if first > 1:
             found.append(
                 f"host ports below {first} cannot be published; as root:"
@@ -152,6 +158,14 @@ class UserModeNetwork:
                 self._process.kill()
             await self._process.wait()
             self._process = None
+
+
+def _first_port() -> int:
+    """The lowest port that every user may bind (ip_unprivileged_port_start)."""
+    try:
+        return int(Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").read_text())
+    except OSError:
+        return 1024
 
 
 async def _tail(process: asyncio.subprocess.Process) -> str:

@@ -13,7 +13,10 @@ import asyncio
 import dataclasses
 import json
 import signal
+import subprocess
 import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +24,8 @@ from labkernel.engine.database import Database
 from labkernel.engine.errors import EngineError
 from labkernel.engine.network.networks import Networks
 from labkernel.engine.network.ports import requested_ports
-from tests.engine.network.places import fetch, says, tcp_server
+from tests.engine.network.places import fetch, says, tcp_server, wait_for
+from tests.support.source_tree import REPOSITORY
 
 PORT = 8080
 
@@ -59,6 +63,24 @@ async def main(directory: Path, privilege: str, outside: list[str]) -> None:
         await ended.wait()
     await networks.close()
     database.close()
+
+
+@contextmanager
+def running_alone(
+    directory: Path, prefix: Sequence[str] = ()
+) -> Iterator[tuple[subprocess.Popen[bytes], dict[str, Any]]]:
+    """The process and its report; it runs as root. `prefix` are words before the command."""
+    report = directory / "report.json"
+    report.unlink(missing_ok=True)
+    with subprocess.Popen(
+        [*prefix, sys.executable, "-m", "tests.engine.network.lone_engine", str(directory), "root"],
+        cwd=REPOSITORY,
+    ) as process:
+        try:
+            wait_for(lambda: report.exists() or process.poll() is not None, 10)
+            yield process, json.loads(report.read_text())
+        finally:
+            process.kill()
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ HOST_CONFIG: dict[str, dict[str, Any]] = {
 }
 #: Different for every container or daemon.
 IDENTITIES = {"SandboxID", "SandboxKey", "EndpointID", "NetworkID"}
-EXPOSED = {"80/tcp": {}, "81/udp": {}}
+EXPOSED: dict[str, Any] = {"80/tcp": {}, "81/udp": {}}
 
 
 @pytest.fixture

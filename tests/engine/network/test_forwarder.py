@@ -75,9 +75,13 @@ def test_much_data_both_ways_at_once(machine: Machine) -> None:
         while part := connection.recv(65536):
             connection.sendall(part)
 
+    def send(connection: socket.socket) -> None:
+        connection.sendall(sent)
+        connection.shutdown(socket.SHUT_WR)
+
     def client(port: int) -> bytes:
         with socket.create_connection((HERE, port), 10) as connection:
-            sender = threading.Thread(target=lambda: (connection.sendall(sent), connection.shutdown(1)))
+            sender = threading.Thread(target=send, args=(connection,))
             sender.start()
             received = b""
             while part := connection.recv(1 << 20):

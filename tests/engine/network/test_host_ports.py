@@ -9,8 +9,9 @@ import pytest
 
 from labkernel.engine.errors import System
 from labkernel.engine.network.host_ports import BoundPort, HostPorts, ephemeral_ports
+from labkernel.engine.network.port_holders import holder_of
 from labkernel.engine.network.ports import PortBinding
-from tests.engine.network.places import Machine
+from tests.engine.network.places import Machine, wait_for
 
 
 def places(bound: list[BoundPort]) -> list[tuple[str, int]]:
@@ -81,23 +82,17 @@ def test_a_port_of_another_container(machine: Machine) -> None:
 
 
 def test_a_port_of_another_process(machine: Machine) -> None:
-    ports = HostPorts()
     with subprocess.Popen(["busybox", "nc", "-l", "-p", "8081"]) as holder:
         try:
-            for _ in range(200):
-                with pytest.raises((System, ConnectionRefusedError)) as caught:  # noqa: PT012
-                    ports.release(ports.bind([one(8081)], "a"))
-                    raise ConnectionRefusedError
-                if isinstance(caught.value, System):
-                    break
-            error = caught.value
+            wait_for(lambda: holder_of(8081, "tcp").startswith("process"))
+            with pytest.raises(System) as caught:
+                HostPorts().bind([one(8081)], "a")
         finally:
             holder.kill()
-    assert isinstance(error, System)
-    assert error.message == (
+    assert caught.value.message == (
         "Error starting userland proxy: listen tcp4 0.0.0.0:8081: bind: address already in use"
     )
-    assert f"process busybox (pid {holder.pid})" in str(error.hint)
+    assert f"process busybox (pid {holder.pid})" in str(caught.value.hint)
 
 
 def test_an_address_that_is_not_ours(machine: Machine) -> None:

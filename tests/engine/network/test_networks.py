@@ -450,18 +450,6 @@ def test_opening_alone_changes_nothing(machine: Machine, tmp_path: Path) -> None
     assert Path("/proc/sys/net/ipv4/ip_forward").read_text() == "0\n"
 
 
-def test_a_firewall_that_drops_forwarded_packets_is_told(machine: Machine, tmp_path: Path) -> None:
-    async def test(networks: Networks) -> None:
-        (limit,) = networks.limits()
-        assert "ip filter FORWARD" in limit
-        assert "iptables -I FORWARD" in limit
-
-    hook = "{ type filter hook forward priority 0; policy drop; }"
-    rules = f"add table ip filter\nadd chain ip filter FORWARD {hook}\n"
-    subprocess.run(["nft", "-f", "-"], input=rules, text=True, check=True)
-    on_networks(tmp_path, test)
-
-
 def test_settings_of_a_running_container(machine: Machine, tmp_path: Path) -> None:
     async def test(networks: Networks) -> None:
         endpoint = await networks.connect("1" * 64, "default", name="web")
