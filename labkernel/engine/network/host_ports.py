@@ -6,8 +6,9 @@ import contextlib
 import errno
 import os
 import socket
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from labkernel.engine.errors import System
@@ -74,7 +75,7 @@ class HostPorts:
             try:
                 bound = self._bind_at(binding, port, holder)
             except _InUse as taken:
-                if len(candidates) == 1:
+                if len(binding.host_ports) == 1:
                     raise self._taken(binding.protocol, taken) from None
                 continue
             if not binding.host_ports:
@@ -85,11 +86,11 @@ class HostPorts:
             "all ports are allocated", hint=f"no {binding.protocol} port of {ports[0]}-{ports[-1]} is free"
         )
 
-    def _ephemeral_from_last(self, protocol: str) -> Sequence[int]:
+    def _ephemeral_from_last(self, protocol: str) -> Iterable[int]:
         """Docker goes on from the last port it gave, and starts again at the end."""
         ports = self._ephemeral
         done = self._last.get(protocol, ports.start - 1) - ports.start + 1
-        return [*ports[done:], *ports[:done]]
+        return chain(ports[done:], ports[:done])
 
     def _bind_at(self, binding: PortBinding, port: int, holder: str) -> list[BoundPort]:
         bound: list[BoundPort] = []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 
 #: What Docker falls back to when the host names no server that a container can reach.
@@ -22,9 +23,16 @@ def read_host_resolv_conf(*, through_loopback: bool = False, etc: Path = Path("/
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text(errors="replace")
+        found = path.stat()
+        return _text_of(path, found.st_ino, found.st_mtime_ns)
     except OSError:
         return ""
+
+
+@lru_cache(4)
+def _text_of(path: Path, inode: int, modified: int) -> str:
+    """Read once for each version of the file: every container's start asks."""
+    return path.read_text(errors="replace")
 
 
 def container_resolv_conf(host: str, *, nameservers: Sequence[str] = ()) -> str:
