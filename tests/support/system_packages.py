@@ -20,6 +20,8 @@ PROGRAMS = {
     "crun": ("crun", "the peer to be as fast as"),
     "busybox": ("busybox-static", "the root file system of test images"),
     "newuidmap": ("uidmap", "the engine as an ordinary user"),
+    "pasta": ("passt", "the outside world for an ordinary user's engine"),
+    "slirp4netns": ("slirp4netns", "the same, the other way"),
     "nft": ("nftables", "looks at the rules the engine made"),
     "ip": ("iproute2", "looks at interfaces; dockerd's own network namespace"),
     "unshare": ("util-linux", "namespaces for peers and throw-away users"),
