@@ -169,7 +169,7 @@ async def export(engine: Engine, request: Request) -> Answer:
     container = _named(engine, request)
     engine.containers.lifecycle.publish(container, "export")
     return StreamResponse(
-        written(lambda out: archive.export(container, engine.store, out)), "application/octet-stream"
+        await written(lambda out: archive.export(container, engine.store, out)), "application/octet-stream"
     )
 
 
@@ -190,7 +190,7 @@ async def archive_get(engine: Engine, request: Request) -> Answer:
     container, path = _named(engine, request), _path(request)
     described = await asyncio.to_thread(archive.path_stat, container, engine.store, path)
     return StreamResponse(
-        written(lambda out: archive.write_archive(container, engine.store, path, out)),
+        await written(lambda out: archive.write_archive(container, engine.store, path, out)),
         "application/x-tar",
         headers={"X-Docker-Container-Path-Stat": described},
     )

@@ -205,7 +205,7 @@ class Response:
 
 @dataclass
 class StreamResponse:
-    """An answer that goes on: each chunk is sent when it is there. An EngineError before the first chunk becomes an error response."""
+    """An answer that goes on: the head is sent at once, each chunk when it is there."""
 
     chunks: AsyncIterator[bytes]
     content_type: str = "application/json"
@@ -368,6 +368,10 @@ class Connection(asyncio.Protocol):
                 await self._answer(request)
             except (Disconnected, ConnectionError):
                 self._transport.close()
+            except Exception:
+                # The head is sent: that the body stops short is all that can still be said.
+                log.exception("%s %s failed in the middle of its answer", request.method, request.path)
+                self._transport.abort()
             finally:
                 self._requests.popleft()
             if self._incoming is not None or self._transport.is_closing():

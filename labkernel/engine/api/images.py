@@ -237,7 +237,7 @@ async def save(engine: Engine, request: Request) -> Answer:
     for name in names:
         image = _resolve_for_save(engine, name)
         engine.events.publish("image", "save", image.id, name=name)
-    return StreamResponse(written(lambda out: engine.images.save(names, out)), "application/x-tar")
+    return StreamResponse(await written(lambda out: engine.images.save(names, out)), "application/x-tar")
 
 
 def _resolve_for_save(engine: Engine, name: str) -> Image:

@@ -6,7 +6,7 @@ import asyncio
 import io
 import threading
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import BinaryIO
 
@@ -121,7 +121,25 @@ class _ChunkWriter:
 
 
 async def written(write: Callable[[Writer], object]) -> AsyncIterator[bytes]:
-    """What `write` writes, in chunks, while it runs in a thread. Its exceptions are raised here."""
+    """What `write` writes, in chunks, while it runs in a thread.
+
+    Returns once there is a first chunk: an exception before it is raised here, and can still become an error response.
+    """
+    chunks = _written(write)
+    first = await anext(chunks, b"")
+
+    async def all_chunks() -> AsyncIterator[bytes]:
+        try:
+            yield first
+            async for chunk in chunks:
+                yield chunk
+        finally:
+            await chunks.aclose()
+
+    return all_chunks()
+
+
+async def _written(write: Callable[[Writer], object]) -> AsyncGenerator[bytes, None]:
     writer = _ChunkWriter()
 
     def run() -> None:

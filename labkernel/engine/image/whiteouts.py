@@ -24,6 +24,7 @@ class Overlay:
     userxattr."""
 
     def __init__(self, *, userxattr: bool) -> None:
+        self.userxattr = userxattr
         self.prefix = "user.overlay." if userxattr else "trusted.overlay."
 
     def make_whiteout(self, directory: int, name: bytes) -> None:
