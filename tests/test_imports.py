@@ -57,7 +57,7 @@ LAYERS = {
     ),
     "labkernel.engine.distribution": Layer(),
     "labkernel.engine.catalog": Layer(others=("debian", "pysequoia", "requests", "urllib3", "zstandard")),
-    "labkernel.engine.network": Layer(ours=("labkernel.engine.linux",), others=("pyroute2",)),
+    "labkernel.engine.network": Layer(ours=("labkernel.engine.linux",)),
     "labkernel.engine.runtime": Layer(
         ours=("labkernel.engine.runtime.launcher", "labkernel.engine.linux"), others=("pyseccomp",)
     ),
