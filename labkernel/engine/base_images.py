@@ -6,12 +6,14 @@ import asyncio
 import contextlib
 import logging
 import os
+import threading
 from collections.abc import Callable
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from labkernel.engine.build.builder import Builder
+from labkernel.engine.build.context import BuildContext
 from labkernel.engine.build.interface import BuildOptions
 from labkernel.engine.catalog.catalog import Catalog
 from labkernel.engine.catalog.made import MadeImage, Progress
@@ -20,6 +22,7 @@ from labkernel.engine.errors import NotFound, Unavailable
 from labkernel.engine.events import Events
 from labkernel.engine.image import config as image_config
 from labkernel.engine.image.images import Image, Images
+from labkernel.engine.image.tarwriter import write_tar
 from labkernel.engine.image.reference import DEFAULT_DOMAIN, OFFICIAL_PREFIX, Reference, parse_reference
 
 log = logging.getLogger(__name__)
@@ -38,6 +41,10 @@ class BaseImages:
         self._puller = puller
         self.builder: Builder | None = None  # set by the engine: builder and base images need each other
         self._making: dict[str, asyncio.Lock] = {}
+
+    def descriptions(self) -> dict[str, str]:
+        """What the catalog makes: a line about each."""
+        return {name: self._catalog.describe(name) for name in self._catalog.names()}
 
     def known_names(self) -> list[str]:
         return self._catalog.names()
@@ -108,15 +115,33 @@ class BaseImages:
     async def _store(self, made: MadeImage, output: Output) -> Image:
         if made.recipe is not None:
             assert self.builder is not None
-            context = made.recipe.context
-            (context / "Dockerfile").write_text(made.recipe.dockerfile)
-            image_id = await self.builder.build(context, BuildOptions(), output)
-            return self._images.get(image_id)
+            (made.recipe.context / "Dockerfile").write_text(made.recipe.dockerfile)
+            with self._images.store.temporary() as place:
+                context = await asyncio.to_thread(_receive, made.recipe.context, place)
+            with context:
+                return self._images.get(await self.builder.build(context, BuildOptions(), output))
         assert made.rootfs is not None
         layer = await asyncio.to_thread(self._images.store.layers.adopt, made.rootfs, None)
         document = {**made.config, "rootfs": {"type": "layers", "diff_ids": [layer.diff_id]}}
         document.setdefault("created", image_config.timestamp())
         return self._images.create(document)
+
+
+def _receive(directory: Path, place: Path) -> BuildContext:
+    """A directory as the builder takes it: a tar, written at one end of a pipe and read at the other."""
+    read_end, write_end = os.pipe()
+
+    def pack() -> None:
+        with contextlib.suppress(BrokenPipeError), os.fdopen(write_end, "wb") as out:
+            write_tar(directory, "/", out, name="")
+
+    packer = threading.Thread(target=pack, name="recipe-context")
+    packer.start()
+    try:
+        with os.fdopen(read_end, "rb") as tar:
+            return BuildContext.receive(tar, place)
+    finally:
+        packer.join()
 
 
 def _catalog_name(reference: Reference) -> str | None:

@@ -6,6 +6,7 @@ import asyncio
 import base64
 import binascii
 import json
+import logging
 from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any
 
@@ -15,9 +16,11 @@ from labkernel.engine.api.transfer import body_file, written
 from labkernel.engine.commit import apply_changes
 from labkernel.engine.commit import commit as commit_container
 from labkernel.engine.engine import Engine
-from labkernel.engine.errors import EngineError, InvalidParameter, NotFound
+from labkernel.engine.errors import EngineError, InvalidParameter, NotFound, System
 from labkernel.engine.image.images import Image
 from labkernel.engine.image.reference import Reference, parse_reference
+
+log = logging.getLogger(__name__)
 
 Output = Callable[[dict[str, Any]], None]
 _FILTERS = frozenset("before dangling label reference since until".split())
@@ -36,6 +39,9 @@ def json_lines(work: Callable[[Output], Coroutine[Any, Any, Any]]) -> StreamResp
             await work(queue.put_nowait)
         except EngineError as error:
             queue.put_nowait(stream_error(error))
+        except Exception as error:
+            log.exception("in the middle of a stream")
+            queue.put_nowait(stream_error(System(f"internal error: {type(error).__name__}: {error}")))
         finally:
             queue.put_nowait(None)
 
@@ -44,7 +50,6 @@ def json_lines(work: Callable[[Output], Coroutine[Any, Any, Any]]) -> StreamResp
         try:
             while (message := await queue.get()) is not None:
                 yield json.dumps(message, separators=(",", ":")).encode() + b"\r\n"
-            task.result()
         finally:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
