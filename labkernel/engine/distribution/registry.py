@@ -217,8 +217,8 @@ class Registry:
         realm = parameters.get("realm", "")
         if urllib.parse.urlsplit(realm).scheme not in ("http", "https"):
             raise Unauthorized(f"{self._host}: the token server {realm!r} is no address")
-        scope = parameters.get("scope") or f"repository:{self.repository}:{self._actions}"
-        query = {"scope": scope}
+        # Not the challenge's own scope: asking for all that is going to be done asks only once.
+        query = {"scope": f"repository:{self.repository}:{self._actions}"}
         if service := parameters.get("service"):
             query["service"] = service
         user, password, identity_token, _ = self._credentials

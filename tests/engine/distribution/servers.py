@@ -1,0 +1,168 @@
+"""Servers for tests of pull and push: Debian's registry, a token server for it, and one that misbehaves to
+order."""
+
+from __future__ import annotations
+
+import base64
+import json
+import socket
+import subprocess
+import threading
+import time
+import urllib.parse
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+from tests.support.room import wait_until
+
+USER, PASSWORD = "learner", "open sesame"
+# PASSWORD hashed by bcrypt, the only hash that the registry takes.
+HTPASSWD = f"{USER}:$2b$04$b5hox7I9x/P7U0VY8jbls.eYHyZGSXOqHQ.wppkbAGx8SEva3AF7u\n"
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@contextmanager
+def running_registry(directory: Path, auth: str = "") -> Iterator[str]:
+    """Debian's registry: its `127.0.0.1:port`. Its data is below `directory`; `auth` is part of its
+    configuration."""
+    domain = f"127.0.0.1:{free_port()}"
+    (directory / "registry.yml").write_text(
+        "version: 0.1\n"
+        "log: {level: error, accesslog: {disabled: true}}\n"
+        f"storage: {{filesystem: {{rootdirectory: {directory}/data}}}}\n"
+        f'http: {{addr: "{domain}"}}\n'
+        f"{auth}\n"
+    )
+    log = directory / "registry.log"
+    with log.open("wb") as output:
+        command = ["docker-registry", "serve", str(directory / "registry.yml")]
+        process = subprocess.Popen(command, stdout=output, stderr=output)
+    try:
+        for _ in wait_until(10):
+            if process.poll() is not None:
+                raise RuntimeError(log.read_text())
+            try:
+                socket.create_connection(("127.0.0.1", int(domain.partition(":")[2]))).close()
+                break
+            except ConnectionRefusedError:
+                continue
+        yield domain
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+Respond = Callable[["Request"], None]
+
+
+class Request(BaseHTTPRequestHandler):
+    """A request to answer: `path`, `headers` and `body` are there, `answer` sends all there is to send."""
+
+    protocol_version = "HTTP/1.1"
+    body = b""
+
+    def answer(self, status: int, body: bytes = b"", /, **headers: str) -> None:
+        """Names of headers with underscores for dashes; Content-Length is set unless given."""
+        self.send_response(status)
+        headers.setdefault("Content_Length", str(len(body)))
+        for name, value in headers.items():
+            self.send_header(name.replace("_", "-"), value)
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    def _handle(self) -> None:
+        self.body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        self.server.respond(self)  # type: ignore[attr-defined]
+
+    do_GET = do_HEAD = do_POST = do_PUT = _handle
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Requests are not logged."""
+
+
+@contextmanager
+def http_server(respond: Respond) -> Iterator[str]:
+    """A server that lets `respond` answer every request: its `127.0.0.1:port`."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Request)
+    server.daemon_threads = True
+    server.respond = respond  # type: ignore[attr-defined]
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    try:
+        yield f"127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+class TokenServer:
+    """Gives signed tokens: to USER for all that is asked, to others for pulling from `public/` only."""
+
+    def __init__(self, directory: Path) -> None:
+        self.certificate = directory / "certificate.pem"
+        self.lifetime = 300
+        self.given = 0
+        self._key = directory / "key.pem"
+        new = [
+            "openssl",
+            "req",
+            "-x509",
+            "-newkey",
+            "rsa:2048",
+            "-nodes",
+            "-days",
+            "2",
+            "-subj",
+            "/CN=tokens",
+        ]
+        subprocess.run(
+            [*new, "-keyout", self._key, "-out", self.certificate], check=True, capture_output=True
+        )
+        self._chain = ["".join(self.certificate.read_text().splitlines()[1:-1])]
+
+    def respond(self, request: Request) -> None:
+        query = urllib.parse.parse_qs(urllib.parse.urlsplit(request.path).query)
+        authorization = request.headers.get("Authorization")
+        expected = "Basic " + base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
+        if authorization is not None and authorization != expected:
+            request.answer(401, b'{"errors": [{"code": "UNAUTHORIZED", "message": "wrong password"}]}')
+            return
+        token = self._token(query.get("scope", []), is_user=authorization is not None)
+        request.answer(200, json.dumps({"token": token}).encode())
+
+    def _token(self, scopes: list[str], *, is_user: bool) -> str:
+        self.given += 1
+        access = []
+        for scope in scopes:
+            _, name, actions = scope.split(":")
+            granted = actions.split(",") if is_user else ["pull"] if name.startswith("public/") else []
+            access.append({"type": "repository", "name": name, "actions": granted})
+        now = int(time.time())
+        claims = {
+            "iss": "tests",
+            "aud": "registry",
+            "nbf": now - 100,
+            "exp": now + self.lifetime,
+            "iat": now,
+            "jti": str(self.given),
+            "access": access,
+        }
+        parts = [{"typ": "JWT", "alg": "RS256", "x5c": self._chain}, claims]
+        signed = ".".join(_base64(json.dumps(part).encode()) for part in parts)
+        sign = ["openssl", "dgst", "-sha256", "-sign", str(self._key)]
+        signature = subprocess.run(sign, input=signed.encode(), check=True, capture_output=True).stdout
+        return f"{signed}.{_base64(signature)}"
+
+
+def _base64(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
