@@ -24,53 +24,52 @@ class Layer:
 
 
 _JUPYTER = ("IPython", "ipykernel", "traitlets")
+_CLIENT = ("docker", "requests")  # docker-py, and the HTTP below it for what it has no call for
+
+_BUILD, _IMAGE, _DISTRIBUTION, _CATALOG, _NETWORK, _RUNTIME, _LINUX = _PARTS = (
+    "labkernel.engine.build",
+    "labkernel.engine.image",
+    "labkernel.engine.distribution",
+    "labkernel.engine.catalog",
+    "labkernel.engine.network",
+    "labkernel.engine.runtime",
+    "labkernel.engine.linux",
+)
+# The objects that the API speaks of: containers have a package, the others a module each.
+_OBJECTS = ("labkernel.engine", "labkernel.engine.containers")
 
 # Above the seam, then below it from the top down. The longest matching name is a module's layer.
 LAYERS = {
-    "labkernel": Layer(ours=("labkernel.notebook",)),
-    "labkernel.__main__": Layer(ours=("labkernel.cli",)),
-    "labkernel.cli": Layer(ours=("labkernel.commands", "labkernel.engine_process"), others=("docker",)),
+    "labkernel": Layer(("labkernel.notebook",), _JUPYTER),
+    "labkernel.__main__": Layer(("labkernel.cli",)),
+    "labkernel.cli": Layer(("labkernel.notebook", "labkernel.commands", "labkernel.engine_process"), _CLIENT),
     "labkernel.notebook": Layer(
-        ours=("labkernel.commands", "labkernel.engine_process"),
-        others=("docker", "ipywidgets", "anywidget", *_JUPYTER),
+        ("labkernel.commands", "labkernel.engine_process"), (*_CLIENT, *_JUPYTER, "ipywidgets", "anywidget")
     ),
-    "labkernel.commands": Layer(others=("docker",)),
+    "labkernel.commands": Layer((), _CLIENT),
     # The one door in the seam.
-    "labkernel.engine_process": Layer(ours=("labkernel.engine.daemon",), others=("docker", "platformdirs")),
+    "labkernel.engine_process": Layer(("labkernel.engine.daemon",), ("docker", "platformdirs")),
     # The daemon puts the parts together, so it stands above them all.
-    "labkernel.engine.daemon": Layer(ours=("labkernel.engine.api", "labkernel.engine")),
-    "labkernel.engine.api": Layer(ours=("labkernel.engine",), others=("httptools",)),
-    "labkernel.engine": Layer(
-        ours=(
-            "labkernel.engine.build",
-            "labkernel.engine.image",
-            "labkernel.engine.distribution",
-            "labkernel.engine.catalog",
-            "labkernel.engine.network",
-            "labkernel.engine.runtime",
-            "labkernel.engine.linux",
-        )
-    ),
-    "labkernel.engine.build": Layer(ours=("labkernel.engine.image", "labkernel.engine.linux")),
-    "labkernel.engine.image": Layer(
-        ours=("labkernel.engine.distribution", "labkernel.engine.linux"), others=("zstandard",)
-    ),
-    "labkernel.engine.distribution": Layer(),
-    "labkernel.engine.catalog": Layer(others=("debian", "pysequoia", "requests", "urllib3", "zstandard")),
-    "labkernel.engine.network": Layer(ours=("labkernel.engine.linux",)),
-    "labkernel.engine.runtime": Layer(
-        ours=("labkernel.engine.runtime.launcher", "labkernel.engine.linux"), others=("pyseccomp",)
-    ),
+    "labkernel.engine.daemon": Layer(("labkernel.engine.api", *_OBJECTS, *_PARTS)),
+    "labkernel.engine.api": Layer((*_OBJECTS, _BUILD, _IMAGE), ("httptools",)),
+    "labkernel.engine": Layer((*_OBJECTS, *_PARTS), ("platformdirs",)),
+    "labkernel.engine.containers": Layer((*_OBJECTS, _IMAGE, _NETWORK, _RUNTIME, _LINUX)),
+    _BUILD: Layer((_IMAGE, _LINUX)),
+    _IMAGE: Layer((_DISTRIBUTION, _LINUX), ("zstandard",)),
+    _DISTRIBUTION: Layer(),
+    _CATALOG: Layer((), ("debian", "pysequoia", "zstandard", "requests", "urllib3")),
+    _NETWORK: Layer((_LINUX,), ("pyroute2",)),
+    _RUNTIME: Layer((_LINUX, "labkernel.engine.runtime.launcher"), ("pyseccomp",)),
     # Started as `python -I -S`: nothing installed is within its reach.
-    "labkernel.engine.runtime.launcher": Layer(ours=("labkernel.engine.linux",)),
-    "labkernel.engine.linux": Layer(),
-    "labkernel.engine.database": Layer(ours=("labkernel.engine.errors",)),
+    "labkernel.engine.runtime.launcher": Layer((_LINUX,)),
+    _LINUX: Layer(),
+    "labkernel.engine.database": Layer(("labkernel.engine.errors",)),
     "labkernel.engine.errors": Layer(),
 }
 
 # At the bottom of the engine, for all of it but what runs without the package.
 _BOTTOM = ("labkernel.engine.errors", "labkernel.engine.database")
-_ALONE = ("labkernel.engine.linux", "labkernel.engine.runtime.launcher", *_BOTTOM)
+_ALONE = (_LINUX, "labkernel.engine.runtime.launcher", *_BOTTOM)
 
 
 def layer_of(module: str) -> str:
