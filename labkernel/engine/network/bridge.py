@@ -114,7 +114,10 @@ class Bridge:
             await self._thread.run(_wait_for_port, namespace.netlink, UPLINK)
         except OSError as error:
             await self.close()
-            raise System(f"failed to create bridge {self.interface}: {error}") from error
+            raise System(
+                f"failed to create bridge {self.interface}: {error}",
+                hint="containers can still run with --network none or --network host",
+            ) from error
 
     def _make(self) -> NetworkNamespace:
         namespace = new_namespace()

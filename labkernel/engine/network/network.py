@@ -82,8 +82,12 @@ class NoneNetwork(Network):
     thread: NamespaceThread = field(kw_only=True)
 
     async def join(self, mac: str) -> Membership:
+        making = asyncio.ensure_future(self.thread.run(new_namespace))
         try:
-            namespace = await self.thread.run(new_namespace)
+            namespace = await asyncio.shield(making)
+        except asyncio.CancelledError:
+            making.add_done_callback(lambda made: made.result().close())
+            raise
         except OSError as error:
             raise System(f"failed to create a network namespace: {error}") from error
         return Membership(namespace.path, namespace.close)

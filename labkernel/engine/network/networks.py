@@ -109,11 +109,8 @@ class Networks:
         else:
             network = self._find(network_of(mode) or "")
             connection = await self._join(network, container_id, name, ports, mac_address)
-            connection.endpoint.ports |= {
-                key: None for key in exposed if key not in connection.endpoint.ports
-            }
-            if not connection.membership.address:
-                connection.endpoint.ports.clear()
+            if connection.membership.address:
+                connection.endpoint.ports |= dict.fromkeys(exposed) | connection.endpoint.ports
             network.endpoints[container_id] = connection.endpoint
         self._connections[container_id] = connection
         return connection.endpoint

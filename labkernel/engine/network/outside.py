@@ -80,10 +80,12 @@ class Outside:
 
     def remove_interface(self, name: str) -> None:
         """Remove a bridge's interface, if it is there, and with it the uplink. Runs in the thread."""
+        if all(link.name != name for link in rtnetlink.links(self.namespace.netlink)):
+            return
         try:
             self.namespace.netlink.request(rtnetlink.delete_link(name), call="RTM_DELLINK")
         except OSError as error:
-            if error.errno != errno.ENODEV:
+            if error.errno != errno.ENODEV:  # the kernel was about to
                 raise
 
     def limits(self) -> list[str]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 from pathlib import Path
 
 from tests.engine.network.lone_engine import PORT, running_alone
 from tests.engine.network.places import WORLD, Machine, fetch, says, tcp_server, within
+from tests.support.source_tree import REPOSITORY
 
 
 def in_a_mount_namespace(commands: str) -> list[str]:
@@ -56,3 +58,39 @@ def test_other_people_s_dropping_of_forwarded_packets(machine: Machine, tmp_path
             rule = f'insert rule ip filter FORWARD {direction} "lk-*" accept'
             subprocess.run(["nft", rule], check=True)
         assert within(netns, lambda: fetch(WORLD, 80)) == b"world"
+
+
+def test_without_the_right_to_make_interfaces(machine: Machine, tmp_path: Path) -> None:
+    """An engine in a container is often root without CAP_NET_ADMIN: it opens, and says why a bridge cannot
+    be.
+    """
+    code = """
+import asyncio, pathlib, sys
+from labkernel.engine.database import Database
+from labkernel.engine.errors import System
+from labkernel.engine.network.networks import Networks
+
+async def main():
+    directory = pathlib.Path(sys.argv[1])
+    networks = await Networks.open(state_dir=directory, database=Database(directory / "db"), rootless=False)
+    print(*networks.limits(), sep="\\n")
+    try:
+        await networks.connect("1", "bridge")
+    except System as error:
+        print(error.message, error.hint)
+    assert (await networks.connect("2", "host")).netns_path is None
+    await networks.close()
+
+asyncio.run(main())
+"""
+    ended = subprocess.run(
+        ["setpriv", "--bounding-set=-net_admin", "--", sys.executable, "-c", code, str(tmp_path)],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    limit, message = ended.stdout.splitlines()
+    assert "not the outside world: nftables: Operation not permitted" in limit
+    assert message.startswith("failed to create bridge lk-")
+    assert "--network none" in message
