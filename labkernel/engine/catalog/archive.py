@@ -15,7 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, BinaryIO
+from typing import Any, BinaryIO
 
 import zstandard
 
@@ -240,14 +240,14 @@ def _find_base(usable: Sequence[Source], release: str, read: Callable[[Source], 
 
 def _decompress(file: BinaryIO, suffix: str, size: int, name: str) -> bytes:
     """At most `size` bytes: what the signed release file says the plain text has."""
-    openers: dict[str, Callable[[BinaryIO], IO[bytes]]] = {
+    openers: dict[str, Callable[[BinaryIO], Any]] = {
         ".xz": lzma.open,
         ".zst": zstandard.ZstdDecompressor().stream_reader,
-        ".gz": lambda packed: gzip.GzipFile(fileobj=packed),
+        ".gz": gzip.open,
         "": lambda plain: plain,
     }
     try:
-        text = openers[suffix](file).read(size + 1)
+        text: bytes = openers[suffix](file).read(size + 1)
     except (OSError, EOFError, lzma.LZMAError, zstandard.ZstdError) as error:
         raise Unavailable(f"the archive's index {name} cannot be unpacked: {error}") from error
     if len(text) > size:

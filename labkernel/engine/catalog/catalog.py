@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import fcntl
 import os
 import shutil
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from labkernel.engine.catalog.made import MadeImage, Progress, Reporter, RunInRootfs
 from labkernel.engine.catalog.names import DESCRIPTIONS, Entry, resolve, unknown_tag
-from labkernel.engine.errors import NotFound
+from labkernel.engine.errors import NotFound, System
 
 if TYPE_CHECKING:
     from labkernel.engine.catalog.archive import Archive
@@ -59,9 +60,11 @@ class Catalog:
             directory, lock = self._directory()
             try:
                 return replace(await self._make(entry, directory, report), lock=lock)
-            except BaseException:
+            except BaseException as error:
                 shutil.rmtree(directory, ignore_errors=True)
                 os.close(lock)
+                if isinstance(error, OSError):
+                    raise System(f"cannot make {name}: {error}", hint=_space_hint(error)) from error
                 raise
 
     async def _make(self, entry: Entry, directory: Path, report: Reporter) -> MadeImage:
@@ -143,6 +146,10 @@ class Catalog:
         lock = os.open(directory / "lock", os.O_WRONLY | os.O_CREAT, 0o600)
         _try_lock(lock)
         return directory, lock
+
+
+def _space_hint(error: OSError) -> str | None:
+    return "free some space: a debian takes 400 MB while it is made" if error.errno == errno.ENOSPC else None
 
 
 def _try_lock(descriptor: int) -> bool:

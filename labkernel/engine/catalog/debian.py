@@ -27,8 +27,7 @@ from labkernel.engine.errors import System, Unavailable
 # The names that the OCI image-spec takes from Go, by Debian's.
 _OCI_ARCHITECTURES = {"armhf": ("arm", "v7"), "i386": ("386", ""), "ppc64el": ("ppc64le", "")}
 
-# dpkg keeps the owners and modes of directories that are there, so `Rootfs.extract` makes only those that
-# it makes right. Not needed to run dpkg, and half of all files: dpkg unpacks them when its turn comes.
+# Not needed to run dpkg, and half of all files: dpkg unpacks them when its turn comes.
 _UNNEEDED_AT_FIRST = ("usr/share/doc/", "usr/share/man/", "usr/share/locale/", "usr/share/info/")
 
 _DEBS = "var/cache/apt/archives"
@@ -101,6 +100,7 @@ _LEFTOVERS = (
     "var/cache/apt/*.bin",
     "var/cache/debconf/*-old",
     "var/cache/ldconfig/aux-cache",
+    "var/lib/apt/lists/lock",
     "var/lib/dpkg/*-old",
     "var/lib/dpkg/lock*",
     "var/lib/dpkg/triggers/Lock",
@@ -239,6 +239,7 @@ def _prepare(rootfs: Rootfs, entry: Entry, packages: Sequence[Package], debs: di
 
 async def _install(root: Path, run: RunInRootfs, date: datetime, report: Reporter) -> None:
     said: list[str] = []
+    reached: set[str] = set()
     rest = b""
 
     def output(data: bytes) -> None:
@@ -246,8 +247,11 @@ async def _install(root: Path, run: RunInRootfs, date: datetime, report: Reporte
         *lines, rest = (rest + data).split(b"\n")
         for line in lines:
             text = line.decode(errors="replace")
-            if re.fullmatch(r"status: \S+ *: (unpacked|installed)", text):
-                report.advance()
+            if re.fullmatch(r"status: \S+: (unpacked|installed)", text):
+                # dpkg says it again when it configures a package, and after triggers.
+                if text not in reached:
+                    reached.add(text)
+                    report.advance()
             elif not text.startswith(("status: ", "processing: ")):
                 said.append(text)
 
@@ -269,7 +273,7 @@ def _finish(rootfs: Rootfs, archive: Archive) -> None:
     rootfs.write("etc/apt/sources.list.d/debian.sources", apt_sources(rootfs, archive.suites))
     for pattern in _LEFTOVERS:
         rootfs.remove(pattern)
-    for name in ("dev", "proc", "sys", "tmp", "var/tmp", "var/lib/apt/lists"):
+    for name in ("dev", "proc", "sys", "tmp", "var/tmp"):
         rootfs.empty(name)
     rootfs.clamp_times(int(archive.date.timestamp()))
 

@@ -15,7 +15,7 @@ from requests.adapters import HTTPAdapter
 from urllib3.util import Retry
 
 from labkernel.engine.catalog.apt_conf import AptConf
-from labkernel.engine.errors import System, Unavailable
+from labkernel.engine.errors import Unavailable
 
 _CHUNK = 1 << 18
 _TIMEOUT = (10, 30)  # seconds to connect, and without a byte
@@ -174,12 +174,15 @@ def _shown(url: str) -> str:
     return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
 
 
-def _unavailable(url: str, error: Exception) -> Exception:
-    if isinstance(error, OSError) and error.errno is not None and error.filename is not None:
-        return System(f"cannot write {error.filename}: {error.strerror}")
-    cause = error
-    while isinstance(cause.args[:1] and cause.args[0], Exception):  # urllib3 wraps its reasons
-        cause = cause.args[0]
-    reason = getattr(cause, "reason", None) or cause
-    text = str(reason).rpartition(": ")[2] or type(reason).__name__
-    return Unavailable(f"cannot reach the archive at {urlsplit(url).hostname}: {text}", hint=HINT)
+def _unavailable(url: str, error: Exception) -> Unavailable:
+    return Unavailable(f"cannot reach the archive at {urlsplit(url).hostname}: {_reason(error)}", hint=HINT)
+
+
+def _reason(error: BaseException) -> str:
+    """What the kernel or the resolver said, from below requests' and urllib3's wrappings."""
+    below: BaseException | None = error
+    while below is not None:
+        if isinstance(below, OSError) and below.strerror:
+            return below.strerror
+        below = below.__cause__ or below.__context__
+    return "no answer in time" if isinstance(error, requests.Timeout) else str(error)

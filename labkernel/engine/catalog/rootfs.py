@@ -53,7 +53,8 @@ class Rootfs:
     def extract(self, archive: tarfile.TarFile, wanted: Callable[[str], bool] = lambda name: True) -> None:
         """Unpacks a tar archive: content, links and modes, but no owners, set-id bits or device nodes.
 
-        Directories of another owner than root are not made.
+        Directories of another owner than root are not made: dpkg, which unpacks everything again, leaves the
+        owner and mode of a directory that is there as they are.
         """
         for member in archive:
             name = "/".join(part for part in PurePosixPath("/", member.name).parts[1:])
