@@ -44,7 +44,7 @@ class DockerIgnore:
 def _self_and_parents(path: str) -> Iterator[str]:
     while path:
         yield path
-        path = posixpath.dirname(path)
+        path = path.rpartition("/")[0]
 
 
 def _regex(pattern: str) -> str:

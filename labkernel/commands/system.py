@@ -84,7 +84,7 @@ def _fields(rows: list[tuple[str, Any]], indent: int) -> list[str]:
     """Aligned as the client does it: values start in one column. A row that an engine has no value for is
     left out.
     """
-    return [" " * indent + f"{name + ':':<18}{value}" for name, value in rows if value is not None]
+    return [" " * indent + f"{name + ':':<18}{value}" for name, value in rows if value]
 
 
 def _build_time(value: str | None) -> str | None:
