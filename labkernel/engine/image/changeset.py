@@ -31,7 +31,7 @@ from labkernel.engine.image.tarformat import (
     TarReader,
 )
 from labkernel.engine.image.whiteouts import Overlay
-from labkernel.engine.linux.paths import RESOLVE_IN_ROOT, openat2
+from labkernel.engine.linux.paths import RESOLVE_IN_ROOT, RESOLVE_NO_SYMLINKS, openat2
 
 Limit = Callable[[int, int], None]
 
@@ -39,6 +39,7 @@ _CHUNK = 1 << 20
 _OPEN_DIRECTORIES = 64
 # Docker's bounds for times: what is outside them becomes 0 (utimensat's range differs by file system).
 _LATEST_TIME = (1 << 34) * 1_000_000_000
+_DIRECTORY_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _DEVICES = {CHARACTER: stat.S_IFCHR, BLOCK_DEVICE: stat.S_IFBLK}
 
 
@@ -228,17 +229,9 @@ class _Extractor:
                     raise
 
     def _make_parent(self, name: bytes) -> None:
-        """A directory that the archive leaves out: owner and mode as in the layers below, where it is
-        there."""
-        mode, uid, gid = 0o755, 0, 0
-        for lower in self.lower:
-            try:
-                status = os.lstat(os.fsencode(lower) + b"/" + name)
-            except (FileNotFoundError, NotADirectoryError):
-                continue
-            if stat.S_ISDIR(status.st_mode):
-                mode, uid, gid = status.st_mode & 0o7777, status.st_uid, status.st_gid
-            break
+        """A directory that the archive leaves out: as in the layers below, where it is there. Otherwise its
+        time is that of the entry that needs it, so that the same archive always gives the same layer."""
+        status = _find_directory(self.lower, name)
         parent, base = _split(name)
         directory = self._lookup(parent)
         try:
@@ -247,11 +240,18 @@ class _Extractor:
             except FileExistsError:
                 link = name.decode(errors="backslashreplace")
                 raise self.reader.error(f"the link {link!r} on its way leads nowhere,") from None
-            if self.keep_ownership:
-                os.chown(base, uid, gid, dir_fd=directory, follow_symlinks=False)
-            os.chmod(base, mode, dir_fd=directory)
+            descriptor = os.open(base, _DIRECTORY_FLAGS, dir_fd=directory)
+            try:
+                if self.keep_ownership and status is not None:
+                    os.chown(descriptor, status.st_uid, status.st_gid)
+                os.chmod(descriptor, stat.S_IMODE(status.st_mode) if status is not None else 0o755)
+            finally:
+                os.close(descriptor)
         finally:
             os.close(directory)
+        entry = self.reader.entry
+        time = status.st_mtime_ns if status is not None else entry.mtime if entry is not None else 0
+        self.directory_times[name] = _bounded(time)
 
     def _replace_whiteout(self, name: bytes) -> bool:
         """`.wh.d` and then `d/file` without `d/`: the directory is new, and hides the one below."""
@@ -437,6 +437,26 @@ class _Extractor:
                 os.close(descriptor)
         time = _bounded(entry.mtime)
         os.utime(base, ns=(time, time), dir_fd=directory, follow_symlinks=False)
+
+
+def _find_directory(layers: Sequence[Path], name: bytes) -> os.stat_result | None:
+    """The uppermost of the layers' directories of that name; None where that name is no directory, or
+    nowhere."""
+    for layer in layers:
+        with _opened(layer) as root:
+            try:
+                resolve = RESOLVE_IN_ROOT | RESOLVE_NO_SYMLINKS
+                descriptor = openat2(root, name, os.O_PATH | os.O_NOFOLLOW, resolve=resolve)
+            except FileNotFoundError:
+                continue
+            except OSError:
+                return None
+            try:
+                status = os.fstat(descriptor)
+            finally:
+                os.close(descriptor)
+            return status if stat.S_ISDIR(status.st_mode) else None
+    return None
 
 
 def _split(name: bytes) -> tuple[bytes, bytes]:

@@ -10,7 +10,6 @@ import errno
 import hashlib
 import os
 import sqlite3
-import stat
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -22,8 +21,10 @@ import zstandard
 
 from labkernel.engine.database import Database
 from labkernel.engine.errors import InvalidParameter, NotFound, System
-from labkernel.engine.image import config, trees, whiteouts
+from labkernel.engine.image import config, trees
 from labkernel.engine.image.blobs import Blobs, Descriptor
+from labkernel.engine.image.changes import Change as Change
+from labkernel.engine.image.changes import diff
 from labkernel.engine.image.changeset import Limit, extract_tar
 from labkernel.engine.image.compression import decompressed
 from labkernel.engine.image.tarformat import Reader
@@ -77,13 +78,6 @@ class StoredBlob(NamedTuple):
 
     file: Path
     descriptor: Descriptor
-
-
-class Change(NamedTuple):
-    """One line of `docker diff`: kind 0 is modified, 1 added, 2 deleted."""
-
-    path: str
-    kind: int
 
 
 class Hashing:
@@ -235,11 +229,12 @@ class Layers:
     def _measure(self, directory: Path, newest: int | None) -> tuple[int, Hashing]:
         measured = Hashing()
         try:
-            return write_tar(
-                directory, "/", measured, name="", overlay=self._overlay, newest=newest
-            ), measured
+            size = write_tar(
+                directory, "/", measured, name="", overlay=self._overlay, newest=newest, share_opaque=True
+            )
         except OSError as error:
             raise System(f"failed to read {directory.name}: {error.strerror}") from error
+        return size, measured
 
     def _insert(
         self,
@@ -421,73 +416,3 @@ def copy_tree(source: Path, target: Path, *, overlay: Overlay, keep_ownership: b
         packer.join()
         for failure in failures:
             raise failure
-
-
-def diff(upper: Path, lower: list[Path], overlay: Overlay) -> list[Change]:
-    """The changes that an upper directory makes to the directories below it (top first), in the order of
-    paths."""
-    changes: dict[str, int] = {}
-    root = os.open(upper, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        for node in trees.walk(root):
-            path = "/" + os.fsdecode(node.path)
-            if whiteouts.is_whiteout(node.status):
-                changes[path] = 2
-                continue
-            below = _find(lower, node.path, overlay)
-            if below is None:
-                changes[path] = 1
-            elif not (node.is_directory and _same_directory(node.status, below)):
-                changes[path] = 0
-            if path not in changes:
-                continue
-            # A directory with changes in it counts as changed, as in Docker.
-            parent = path.rpartition("/")[0]
-            while parent and parent not in changes:
-                changes[parent] = 0
-                parent = parent.rpartition("/")[0]
-    finally:
-        os.close(root)
-    return [Change(path, kind) for path, kind in sorted(changes.items())]
-
-
-def _same_directory(one: os.stat_result, other: os.stat_result) -> bool:
-    return one.st_mode == other.st_mode and one.st_mtime_ns == other.st_mtime_ns
-
-
-def _find(lower: list[Path], path: bytes, overlay: Overlay) -> os.stat_result | None:
-    """What overlayfs would show of `path` in a stack of directories, top first."""
-    parts = path.split(b"/")
-    for layer in lower:
-        here = os.fsencode(layer)
-        status = None
-        for part in parts:
-            here += b"/" + part
-            try:
-                status = os.lstat(here)
-            except (FileNotFoundError, NotADirectoryError):
-                status = None
-                break
-            if whiteouts.is_whiteout(status):
-                return None
-        if status is not None:
-            return status
-        if _hides(os.fsencode(layer), parts, overlay):
-            return None
-    return None
-
-
-def _hides(layer: bytes, parts: list[bytes], overlay: Overlay) -> bool:
-    """Whether a directory on the way to the path is opaque, or no directory at all, so that nothing below
-    shows."""
-    here = layer
-    for part in parts[:-1]:
-        here += b"/" + part
-        try:
-            if not stat.S_ISDIR(os.lstat(here).st_mode):
-                return True
-        except FileNotFoundError:
-            return False
-        if overlay.is_opaque(trees.attributes(here)):
-            return True
-    return False

@@ -40,6 +40,8 @@ CREATE TABLE IF NOT EXISTS image_references (
     reference TEXT PRIMARY KEY,          -- docker.io/library/busybox:latest, or ...@sha256:...
     image TEXT NOT NULL REFERENCES images (id) ON DELETE CASCADE
 );
+CREATE INDEX IF NOT EXISTS images_parent ON images (parent);
+CREATE INDEX IF NOT EXISTS images_chain_id ON images (chain_id);
 CREATE INDEX IF NOT EXISTS image_references_image ON image_references (image);
 """
 

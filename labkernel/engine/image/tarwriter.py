@@ -55,6 +55,7 @@ def write_tar(
     overlay: Overlay | None = None,
     one_file_system: bool = False,
     newest: int | None = None,
+    share_opaque: bool = False,
 ) -> int:
     """Write what `path` inside `root` is, and all below it, as a tar; the bytes of content are returned.
 
@@ -63,10 +64,11 @@ def write_tar(
     at its end is packed as a link. Its top is called `name` in the archive (by default its own last
     component); "" packs a directory's content only. With `overlay`, overlayfs's whiteouts become OCI's.
     Sockets are left out. With `newest` (Unix seconds) files that are younger are set to that time, in the
-    tree and in the archive. Raises OSError (FileNotFoundError if there is no such path), System for a tree
+    tree and in the archive; with `share_opaque` opaque directories are marked for all kinds of overlays, in
+    the tree. Raises OSError (FileNotFoundError if there is no such path), System for a tree
     overlayfs cannot be packed from.
     """
-    writer = _TreeWriter(out, overlay, newest)
+    writer = _TreeWriter(out, overlay, newest, share_opaque)
     with _opened(root) as root_fd:
         parent_path, _, base = os.fsencode(path).rstrip(b"/").rpartition(b"/")
         parent = openat2(
@@ -109,11 +111,12 @@ def _opened(root: int | Path) -> Iterator[int]:
 
 
 class _TreeWriter:
-    def __init__(self, out: Writer, overlay: Overlay | None, newest: int | None) -> None:
+    def __init__(self, out: Writer, overlay: Overlay | None, newest: int | None, share_opaque: bool) -> None:
         self.size = 0
         self._write: Callable[[memoryview | bytes], object] = out.write
         self._overlay = overlay
         self._newest = newest
+        self._share_opaque = share_opaque
         self._links: dict[tuple[int, int], bytes] = {}
         self._buffer = bytearray(_CHUNK)
 
@@ -146,13 +149,16 @@ class _TreeWriter:
             self.size += len(entry.linkname)
         elif kind in (CHARACTER, BLOCK_DEVICE):
             entry.major, entry.minor = os.major(status.st_rdev), os.minor(status.st_rdev)
-        found = attributes(b"/proc/self/fd/%d/%b" % (node.directory, node.base))
+        path = b"/proc/self/fd/%d/%b" % (node.directory, node.base)
+        found = attributes(path)
         self._set_attributes(entry, found)
         if kind != DIRECTORY and status.st_nlink > 1 and self._is_linked(entry, status):
             return
         self._write(header(entry))
         if kind == DIRECTORY and self._overlay is not None and self._overlay.is_opaque(found):
             self._write(header(Entry(entry.name + whiteouts.OPAQUE, mode=0)))
+            if self._share_opaque:
+                self._overlay.share_opaque(path, found)
 
     def add_opaque(self, directory: int, prefix: bytes) -> None:
         """The top of a layer has no entry of its own, but may hide all that lies below it."""

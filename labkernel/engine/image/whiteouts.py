@@ -16,6 +16,7 @@ OPAQUE = b".wh..wh..opq"
 #: Names that the older AUFS driver left in archives; they mean nothing here.
 RESERVED_PREFIX = b".wh..wh."
 
+_USER_PREFIX = "user.overlay."
 _WHITEOUT_DEVICE = os.makedev(0, 0)
 
 
@@ -25,7 +26,7 @@ class Overlay:
 
     def __init__(self, *, userxattr: bool) -> None:
         self.userxattr = userxattr
-        self.prefix = "user.overlay." if userxattr else "trusted.overlay."
+        self.prefix = _USER_PREFIX if userxattr else "trusted.overlay."
 
     def make_whiteout(self, directory: int, name: bytes) -> None:
         """Raises FileExistsError where something has that name."""
@@ -33,7 +34,17 @@ class Overlay:
 
     def make_opaque(self, directory: int) -> None:
         """Mark an open directory as hiding the one below it."""
-        os.setxattr(directory, self.prefix + "opaque", b"y")
+        for name in {self.prefix, _USER_PREFIX}:
+            os.setxattr(directory, name + "opaque", b"y")
+
+    def share_opaque(self, path: bytes, attributes: dict[str, bytes]) -> None:
+        """Mark a directory that overlayfs made opaque also for overlays with userxattr.
+
+        A store that root fills may be stacked below that of a user, whose overlays see no `trusted.`
+        attribute.
+        """
+        if self.is_opaque(attributes) and _USER_PREFIX + "opaque" not in attributes:
+            os.setxattr(path, _USER_PREFIX + "opaque", b"y", follow_symlinks=False)
 
     def is_opaque(self, attributes: dict[str, bytes]) -> bool:
         return attributes.get(self.prefix + "opaque") == b"y"

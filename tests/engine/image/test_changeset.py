@@ -165,6 +165,19 @@ def test_missing_parents_are_as_in_the_layers_below(target: Path, tree: Tree) ->
     assert stat.S_IMODE((target / "etc").stat().st_mode) == 0o755
 
 
+def test_missing_parents_make_the_same_layer_every_time(target: Path) -> None:
+    extract_tar(archive(file("a/b", mtime=7_000_000_000)), target)
+    assert (target / "a").stat().st_mtime == 7
+
+
+def test_links_in_the_layers_below_are_not_followed(target: Path, tree: Tree) -> None:
+    lower = tree({})
+    (target.parent / "outside").chmod(0o711)
+    (lower / "d").symlink_to(target.parent)
+    extract_tar(archive(file("d/outside/x")), target, overlay=OVERLAY, lower=[lower])
+    assert stat.S_IMODE((target / "d" / "outside").stat().st_mode) == 0o755
+
+
 def test_later_entries_replace_earlier_ones(target: Path) -> None:
     extract_tar(
         archive(
