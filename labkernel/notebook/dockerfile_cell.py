@@ -53,7 +53,9 @@ def read_cell(words: list[str], body: str) -> DockerfileCell:
     contexts = [*filter(None, [parsed.options["context"]]), *parsed.arguments]
     if len(contexts) > 1:
         raise CommandError(
-            f"%%dockerfile takes one context, not {len(contexts)}: {' '.join(contexts)}", where=line
+            f"%%dockerfile takes one context, not {len(contexts)}: {' '.join(contexts)}",
+            where=line,
+            hint="name one directory, '.' for the notebook's",
         )
     if not body.strip():
         raise CommandError("the Dockerfile cannot be empty", where=line, hint="start with FROM busybox")

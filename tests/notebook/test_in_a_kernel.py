@@ -1,0 +1,136 @@
+"""The magics in a kernel: outputs that change in place, interrupts, and what a saved notebook holds."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+from tests.support.daemons import Daemon
+
+
+class Kernel:
+    """A kernel with the extension loaded; each cell's outputs as nbformat stores them."""
+
+    def __init__(self, client: NotebookClient) -> None:
+        self.client: Any = client
+        self.run("%load_ext labkernel")
+
+    def run(self, source: str) -> list[Any]:
+        cell = nbformat.v4.new_code_cell(source)
+        self.client.nb.cells = [cell]
+        self.client.execute_cell(cell, 0)
+        return joined(cell.outputs)
+
+    def interrupted(self, source: str, ready: Callable[[], bool]) -> list[Any]:
+        """Run a cell and interrupt the kernel as soon as `ready` says so."""
+
+        def interrupt() -> None:
+            end = time.monotonic() + 30
+            while not ready() and time.monotonic() < end:
+                time.sleep(0.05)
+            time.sleep(0.3)
+            self.client.km.provisioner.process.send_signal(signal.SIGINT)
+
+        thread = threading.Thread(target=interrupt)
+        thread.start()
+        outputs = self.run(source)
+        thread.join()
+        return outputs
+
+
+def joined(outputs: list[Any]) -> list[Any]:
+    """The outputs as a reader sees them: pieces of a stream that follow each other are one."""
+    found: list[Any] = []
+    for output in outputs:
+        if (
+            found
+            and output.output_type == "stream" == found[-1].output_type
+            and found[-1].name == output.name
+        ):
+            found[-1].text += output.text
+        else:
+            found.append(output)
+    return found
+
+
+@pytest.fixture
+def kernel(docker_host: Daemon, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Kernel]:
+    monkeypatch.setenv("DOCKER_HOST", docker_host.url)
+    monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
+    notebook = nbformat.v4.new_notebook()
+    client = NotebookClient(
+        notebook, timeout=60, allow_errors=True, resources={"metadata": {"path": str(tmp_path)}}
+    )
+    with client.setup_kernel():
+        yield Kernel(client)
+
+
+def text(outputs: list[Any]) -> str:
+    return "".join(o.get("text") or "\n".join(o.get("traceback", [])) for o in outputs)
+
+
+def running(daemon: Daemon) -> list[str]:
+    return daemon.docker("ps", "--format", "{{.Names}}").stdout.split()
+
+
+def test_a_build_leaves_one_picture(kernel: Kernel) -> None:
+    outputs = kernel.run("%%dockerfile -t me/x\nFROM busybox\nRUN echo one; sleep 0.7; echo two\nCMD true\n")
+    [shown] = outputs
+    assert shown.output_type == "display_data"
+    assert "built me/x" in shown.data["text/plain"]
+    assert "RUN echo one" in shown.data["text/html"]
+    assert "output (2 lines)" in shown.data["text/html"]
+
+
+def test_a_failed_build_keeps_its_steps_and_fails_the_cell(kernel: Kernel) -> None:
+    steps, error = kernel.run("%%dockerfile\nFROM busybox\nRUN echo because >&2; false\n")
+    assert "because" in steps.data["text/plain"]
+    assert "because" in steps.data["text/html"]
+    assert error.output_type == "error"
+    assert error.ename == "CellError"
+    assert "returned a non-zero code: 1" in text([error])
+
+
+def test_a_finished_run_says_nothing_more(kernel: Kernel) -> None:
+    [stream] = kernel.run("%docker run --rm busybox echo hello")
+    assert (stream.output_type, stream.text) == ("stream", "hello\n")
+
+
+def test_an_interrupt_ends_a_container_in_the_foreground(kernel: Kernel, docker_host: Daemon) -> None:
+    outputs = kernel.interrupted(
+        "%docker run --name endless busybox sh -c 'while true; do echo hello; sleep 0.1; done'",
+        lambda: "endless" in running(docker_host),
+    )
+    assert outputs[0].text.startswith("hello\n")
+    assert "interrupted" in text(outputs)
+    assert "Traceback" not in text(outputs)
+    assert running(docker_host) == []
+
+
+def test_an_interrupt_ends_following_a_log(kernel: Kernel, docker_host: Daemon) -> None:
+    kernel.run("%docker run -d --name loop busybox sh -c 'while true; do echo hello; sleep 0.1; done'")
+    [stream] = kernel.interrupted("%docker logs -f loop", lambda: True)
+    assert set(stream.text.split()) == {"hello"}
+    assert running(docker_host) == ["loop"]
+
+
+def test_a_container_that_never_stops_printing_does_not_fill_the_cell(
+    kernel: Kernel, docker_host: Daemon
+) -> None:
+    outputs = kernel.interrupted("%docker run --name yes busybox yes", lambda: "yes" in running(docker_host))
+    assert len(text(outputs)) < 500_000
+    assert "more than a cell can show" in text(outputs)
+    assert running(docker_host) == []
+
+
+def test_the_environment_is_there_for_the_shell(kernel: Kernel) -> None:
+    kernel.run("%docker create --name seen busybox true")
+    assert "seen" in text(kernel.run("!docker ps -a"))

@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from labkernel.commands import CommandError
+from labkernel.notebook.lab import FIRST_LESSON, copy_lessons, lab_command, lab_environment, open_lab
+from tests.notebook.browser import lab, open_notebook, page, run_cell
+from tests.support.daemons import Daemon
+
+
+def test_lessons_are_copied_once_and_never_overwritten(tmp_path: Path) -> None:
+    assert FIRST_LESSON in copy_lessons(tmp_path)
+    (tmp_path / FIRST_LESSON).write_text("the learner's work")
+    (tmp_path / "app" / "Dockerfile").unlink()
+    assert copy_lessons(tmp_path) == ["app/Dockerfile"]
+    assert (tmp_path / FIRST_LESSON).read_text() == "the learner's work"
+
+
+def test_lab_listens_on_this_machine_only_and_asks_for_a_token(tmp_path: Path) -> None:
+    command = " ".join(lab_command(tmp_path))
+    assert "--ServerApp.ip=127.0.0.1" in command
+    assert "token" not in command
+
+
+def test_the_users_own_configuration_comes_first() -> None:
+    assert (
+        lab_environment({"JUPYTER_CONFIG_PATH": "/own"})["JUPYTER_CONFIG_PATH"].split(os.pathsep)[0] == "/own"
+    )
+
+
+def test_a_directory_that_cannot_be_written_is_one_block() -> None:
+    with pytest.raises(CommandError) as caught:
+        open_lab(Path("/proc/lessons"))
+    assert "cannot write the lessons" in caught.value.what
+    assert caught.value.hint
+
+
+def test_the_first_cells_in_a_browser(docker_host: Daemon, tmp_path: Path) -> None:
+    with lab(tmp_path, docker_host.url) as server, page() as browser:
+        open_notebook(browser, server, FIRST_LESSON)
+        assert "labkernel" in run_cell(browser, 0).locator(".jp-OutputArea").inner_text()
+        run_cell(browser, 1)
+        assert "Hello World" in run_cell(browser, 2).locator(".jp-OutputArea").inner_text()
+        dockerfile = browser.locator(".jp-CodeCell", has_text="%%dockerfile").first
+        # A keyword of the Dockerfile's language: Python has no word FROM.
+        assert dockerfile.locator(".cm-line span", has_text="FROM").count() == 1
+        assert browser.locator(".Toastify__toast").count() == 0
+        run_cell(browser, 1)
