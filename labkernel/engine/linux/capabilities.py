@@ -85,7 +85,9 @@ _prctl = function("prctl", ctypes.c_int, *(ctypes.c_ulong,) * 4)
 
 
 def mask(names: Iterable[str]) -> int:
-    """The set as the kernel writes it: one bit each. KeyError-free: a name this file does not know is left out."""
+    """The set as the kernel writes it: one bit each. KeyError-free: a name this file does not know is left
+    out.
+    """
     known = {name: 1 << number for number, name in enumerate(NAMES)}
     return sum(known.get(name, 0) for name in set(names))
 

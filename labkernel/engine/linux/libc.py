@@ -44,11 +44,12 @@ def checked(name: str) -> Callable[[int, Any, tuple[Any, ...]], int]:
 
 def function(name: str, *argument_types: Any) -> Callable[..., int]:
     """A function of the C library that returns an int, -1 on error."""
-    found = _libc[name]
+    found: Any = _libc[name]
     found.argtypes = argument_types
     found.restype = ctypes.c_int
     found.errcheck = checked(name)
-    return found
+    call: Callable[..., int] = found
+    return call
 
 
 def system_call(name: str, *argument_types: Any) -> Callable[..., int]:
@@ -57,7 +58,7 @@ def system_call(name: str, *argument_types: Any) -> Callable[..., int]:
     if number is None:
         number = NUMBERS[os.uname().machine][name]
     # A fresh function object: its argument types are this call's own.
-    found = _libc["syscall"]
+    found: Any = _libc["syscall"]
     found.argtypes = (ctypes.c_long, *argument_types)
     found.restype = ctypes.c_long
     found.errcheck = checked(name)

@@ -32,7 +32,8 @@ _setdomainname = function("setdomainname", ctypes.c_char_p, ctypes.c_size_t)
 
 
 def setns(fd: int, flags: int) -> None:
-    """setns(2). `fd` is a namespace, or a pidfd: then `flags` chooses which of that process's namespaces (Linux 5.8).
+    """setns(2). `fd` is a namespace, or a pidfd: then `flags` chooses which of that process's namespaces
+    (Linux 5.8).
 
     CLONE_NEWPID moves only children born later.
     """

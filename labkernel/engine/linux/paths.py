@@ -25,6 +25,8 @@ _openat2 = system_call("openat2", ctypes.c_int, ctypes.c_char_p, ctypes.POINTER(
 def openat2(
     directory: int, path: str | bytes, flags: int, *, mode: int = 0, resolve: int = RESOLVE_IN_ROOT
 ) -> int:
-    """openat2(2), Linux 5.6. RESOLVE_IN_ROOT treats `directory` as the root: "..", absolute links and all stay inside."""
+    """openat2(2), Linux 5.6. RESOLVE_IN_ROOT treats `directory` as the root: "..", absolute links and all
+    stay inside.
+    """
     how = _OpenHow(flags | os.O_CLOEXEC, mode, resolve)
     return _openat2(directory, os.fsencode(path), ctypes.byref(how), ctypes.sizeof(how))

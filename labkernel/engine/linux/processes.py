@@ -1,4 +1,6 @@
-"""Making processes, and what a process says about its own life and death: clone3(2), prctl(2), close_range(2)."""
+"""Making processes, and what a process says about its own life and death: clone3(2), prctl(2),
+close_range(2).
+"""
 
 from __future__ import annotations
 
@@ -38,7 +40,8 @@ class _CloneArguments(ctypes.Structure):
     )
 
 
-# PyDLL keeps the interpreter's lock through the call: parent and child each come back holding it, as from os.fork.
+# PyDLL keeps the interpreter's lock through the call: parent and child each come back holding it, as from
+# os.fork.
 _syscall = ctypes.PyDLL(None, use_errno=True)["syscall"]
 _syscall.argtypes = (ctypes.c_long, ctypes.POINTER(_CloneArguments), ctypes.c_size_t)
 _syscall.restype = ctypes.c_long
@@ -48,7 +51,8 @@ _close_range = system_call("close_range", ctypes.c_uint, ctypes.c_uint, ctypes.c
 
 
 def fork_into(flags: int, cgroup: int | None = None) -> int:
-    """Fork by clone3(2): the child is born in new namespaces (`flags`) and in the cgroup v2 that `cgroup` has open.
+    """Fork by clone3(2): the child is born in new namespaces (`flags`) and in the cgroup v2 that `cgroup` has
+    open.
 
     Returns 0 in the child. For a process with one thread only; Python's own fork preparations are made, the C
     library's are not, which only matters to what runs threads.
@@ -80,7 +84,9 @@ def die_with_parent(signal_number: int = signal.SIGKILL) -> None:
 
 
 def set_dumpable(dumpable: bool) -> None:
-    """PR_SET_DUMPABLE: whether others without privilege may look into this process. Executing a program resets it."""
+    """PR_SET_DUMPABLE: whether others without privilege may look into this process. Executing a program
+    resets it.
+    """
     _prctl(PR_SET_DUMPABLE, int(dumpable), 0, 0, 0)
 
 

@@ -31,12 +31,13 @@ DEFAULT_CAPABILITIES: tuple[str, ...] = (
 def container_capabilities(
     cap_add: Sequence[str] = (), cap_drop: Sequence[str] = (), *, privileged: bool = False
 ) -> list[str]:
-    """The set that HostConfig asks for, in the kernel's order; names with or without CAP_, in any case, or ALL.
+    """The set that HostConfig asks for, in the kernel's order; names with or without CAP_, in any case, or
+    ALL.
 
-    Raises InvalidParameter, in Docker's words, for a name that no kernel has. "All" is all there are: the launcher
-    gives those of them that the engine itself has.
+    Raises InvalidParameter, in Docker's words, for a name that no kernel has. "All" is all there are: the
+    launcher gives those of them that the engine itself has.
     """
-    add, drop = _normalized(cap_add), _normalized(cap_drop)
+    add, drop = _normalized(cap_add, "CapAdd"), _normalized(cap_drop, "CapDrop")
     if privileged:
         return list(ALL_CAPABILITIES)
     if "ALL" in add:
@@ -48,13 +49,13 @@ def container_capabilities(
     return [name for name in ALL_CAPABILITIES if name in wanted]
 
 
-def _normalized(names: Sequence[str]) -> set[str]:
+def _normalized(names: Sequence[str], where: str) -> set[str]:
     found = set()
     for name in names:
         upper = name.upper()
         if upper != "ALL" and not upper.startswith("CAP_"):
             upper = "CAP_" + upper
-        if upper not in ("ALL", "CAP_ALL", *ALL_CAPABILITIES):
-            raise InvalidParameter(f'invalid capability: "{name}"')
-        found.add("ALL" if upper == "CAP_ALL" else upper)
+        if upper not in ("ALL", *ALL_CAPABILITIES):
+            raise InvalidParameter(f'invalid {where}: unknown capability: "{upper}"')
+        found.add(upper)
     return found

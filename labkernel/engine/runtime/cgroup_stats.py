@@ -1,4 +1,5 @@
-"""What control groups have counted, in the form of Docker's GET /containers/{id}/stats. Reads, changes nothing.
+"""What control groups have counted, in the form of Docker's GET /containers/{id}/stats. Reads, changes
+nothing.
 
 A file that is not there (a controller that is not used) leaves its part out, as Docker does.
 """
@@ -112,7 +113,9 @@ def _throttling(stat: Mapping[str, int], microsecond: int) -> dict[str, int]:
 
 
 def system_cpu_usage(proc_stat: str) -> int:
-    """Nanoseconds that all CPUs have spent since boot, by the first line of /proc/stat: what percentages refer to."""
+    """Nanoseconds that all CPUs have spent since boot, by the first line of /proc/stat: what percentages
+    refer to.
+    """
     fields = proc_stat.split("\n", 1)[0].split()[1:8]
     return sum(int(field) for field in fields) * NANOSECONDS_PER_TICK
 
@@ -140,7 +143,7 @@ def _no_blkio() -> dict[str, Any]:
         "io_time_recursive",
         "sectors_recursive",
     )
-    return {name: None for name in names}
+    return dict.fromkeys(names)
 
 
 def _v1_operations(text: str) -> list[dict[str, Any]]:

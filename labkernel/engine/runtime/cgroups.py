@@ -1,12 +1,13 @@
-"""Where a container's control groups are, what is written there, and what they say: v1, v2, both at once, or neither.
+"""Where a container's control groups are, what is written there, and what they say: v1, v2, both at once, or
+neither.
 
 Detection and plans only read, so they can be tried on a fake tree; the launcher carries plans out (see
-`launcher.cgroup`). Every engine has one directory of its own, named after its state directory, below which each
-container has one; so a later engine finds what a killed one left.
+`launcher.cgroup`). Every engine has one directory of its own, named after its state directory, below which
+each container has one; so a later engine finds what a killed one left.
 
-With v1 each controller has a tree of its own. A container is put into those that account for it (memory, cpuacct) or
-protect the machine (devices), and into others only when a limit asks for them: each move costs time. With v2 there is
-one tree. Sources: Documentation/admin-guide/cgroup-v1, cgroup-v2.rst of the kernel.
+With v1 each controller has a tree of its own. A container is put into those that account for it (memory,
+cpuacct) or protect the machine (devices), and into others only when a limit asks for them: each move costs
+time. With v2 there is one tree. Sources: Documentation/admin-guide/cgroup-v1, cgroup-v2.rst of the kernel.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ from labkernel.engine.errors import System
 from labkernel.engine.runtime import cgroup_stats, device_program
 
 PARENT = "labkernel"
-#: v1 controllers that every container is in; "pids", "cpu", "cpuset", "blkio" and "freezer" are joined when needed.
+#: v1 controllers that every container is in; "pids", "cpu", "cpuset", "blkio" and "freezer" are joined when
+#: needed.
 ALWAYS = ("memory", "cpuacct", "devices")
 KNOWN = ("memory", "cpuacct", "devices", "pids", "cpu", "cpuset", "blkio", "freezer")
 #: What v2 containers are limited by, where the kernel has it.
@@ -43,9 +45,11 @@ class Hierarchy:
 
 
 def parse_hierarchies(mountinfo: str, own_cgroups: str) -> tuple[dict[str, Hierarchy], Hierarchy | None]:
-    """The v1 hierarchies by controller, and the v2 one, from the text of /proc/self/mountinfo and /proc/self/cgroup.
+    """The v1 hierarchies by controller, and the v2 one, from the text of /proc/self/mountinfo and
+    /proc/self/cgroup.
 
-    A tree may be mounted from below its root (in a container): paths of /proc/self/cgroup count from the root.
+    A tree may be mounted from below its root (in a container): paths of /proc/self/cgroup count from the
+    root.
     """
     own: dict[str, str] = {}
     for line in own_cgroups.splitlines():
@@ -109,7 +113,7 @@ class Cgroups:
                     if controller == "cpuset":
                         _inherit_cpuset(hierarchy.own, directory)
                 except OSError as error:
-                    found.reasons.append(f"{controller}: {error.strerror}")
+                    found.reasons.append(str(error.strerror))
                     continue
                 found.v1[controller] = directory
             found.controllers = frozenset(found.v1)
@@ -117,7 +121,7 @@ class Cgroups:
             try:
                 found.v2, found.controllers = _make_v2(v2, name)
             except OSError as error:
-                found.reasons.append(f"{v2.own}: {error.strerror}")
+                found.reasons.append(str(error.strerror))
         return found
 
     @property
@@ -129,7 +133,7 @@ class Cgroups:
 
     def limits(self) -> list[str]:
         """What cannot be limited or measured here, a sentence each."""
-        why = f" ({'; '.join(self.reasons)})" if self.reasons else ""
+        why = f" ({'; '.join(sorted(set(self.reasons)))})" if self.reasons else ""
         if not self.version:
             return [
                 f"Containers can not be limited, measured or paused: no control group is writable here{why}."
@@ -141,7 +145,7 @@ class Cgroups:
             "cpuset": "the CPUs used",
         }
         return [
-            f"Containers can not be limited in {text}: the control group controller {name} is not available{why}."
+            f"Containers can not be limited in {text}: there is no control group controller {name}{why}."
             for name, text in words.items()
             if name not in self.controllers
         ]
@@ -198,7 +202,9 @@ class Cgroups:
             raise System(f"cannot pause or resume container {container_id}: {error.strerror}") from None
 
     def _join_late(self, container_id: str, controller: str) -> None:
-        """Bring every process of a container into one more v1 controller; forks meanwhile are caught by another round."""
+        """Bring every process of a container into one more v1 controller; forks meanwhile are caught by
+        another round.
+        """
         directory = self.v1[controller] / container_id
         directory.mkdir(exist_ok=True)
         target = directory / "cgroup.procs"
@@ -221,7 +227,9 @@ class Cgroups:
         return []
 
     def update(self, container_id: str, resources: Mapping[str, Any]) -> list[str]:
-        """Change limits of a running container; returns warnings, raises System for a value the kernel refuses."""
+        """Change limits of a running container; returns warnings, raises System for a value the kernel
+        refuses.
+        """
         warnings = []
         settings = v1_settings(resources) if self.v2 is None else v2_settings(resources)
         if ("memory", "memory.limit_in_bytes") in [setting[:2] for setting in settings]:
@@ -263,7 +271,8 @@ class Cgroups:
         return cgroup_stats.read_v1({name: path for name, path in directories.items() if path is not None})
 
     def plan(self, container_id: str, resources: Mapping[str, Any]) -> Plan:
-        """What to make for a container with these `linux.resources`; see `launcher.cgroup` for the plan's form.
+        """What to make for a container with these `linux.resources`; see `launcher.cgroup` for the plan's
+        form.
 
         A limit whose controller is missing is a warning in the plan.
         """
@@ -302,7 +311,8 @@ class Cgroups:
         directories = {name: self.v1[name] / container_id for name in used}
         # Controllers mounted together share a directory.
         plan["create"] = list(dict.fromkeys(str(path) for path in directories.values()))
-        # "tasks" moves one thread, the only one there is: the kernel spares it a lock that costs milliseconds.
+        # "tasks" moves one thread, the only one there is: the kernel spares it a lock that costs
+        # milliseconds.
         plan["join"] = [path + "/tasks" for path in plan["create"]]
         plan["views"] = [[name, str(directories[name])] for name in used]
         plan["remove"] = list(dict.fromkeys(str(top / container_id) for top in self.v1.values()))
@@ -314,28 +324,41 @@ class Cgroups:
             self._limit(plan, directories.get(controller), controller, name, value)
 
     def _limit(self, plan: Plan, directory: Path | None, controller: str, name: str, value: str) -> None:
-        if directory is None or controller not in (*self.controllers, "devices"):
-            # Without the devices controller a container is not less limited than its user: nodes can not be made.
-            if controller != "devices":
-                plan["warnings"].append(
-                    f"{name} is not enforced: this machine has no {controller} controller to use."
-                )
-            return
-        warning = SOFT.get(name, "")
-        plan["write"].append([str(directory / name), value, warning])
+        if directory is not None and controller in self.controllers:
+            plan["write"].append([str(directory / name), value, SOFT.get(name, "")])
+        elif controller != "devices":
+            # (Without the devices controller a container is limited as its user is, who can make no nodes.)
+            warning = MISSING.get(name) or MISSING[controller]
+            if warning not in plan["warnings"]:
+                plan["warnings"].append(warning)
 
 
-#: Limits that some kernels have not: a warning instead of a failed start, in Docker's words where it has them.
+_LACKING = "or the cgroup is not mounted."
+#: What is said for a limit whose controller is missing, by controller or by file, in Docker's words.
+MISSING = {
+    "memory": f"Your kernel does not support memory limit capabilities {_LACKING} Limitation discarded.",
+    "memory.soft_limit_in_bytes": f"Your kernel does not support memory soft limit capabilities {_LACKING} "
+    "Limitation discarded.",
+    "cpu": f"Your kernel does not support CPU CFS scheduler {_LACKING} Quota/Period discarded.",
+    "cpu.shares": f"Your kernel does not support CPU shares {_LACKING} Shares discarded.",
+    "cpu.weight": f"Your kernel does not support CPU shares {_LACKING} Shares discarded.",
+    "cpuset": f"Your kernel does not support cpuset {_LACKING} CPUset discarded.",
+    "pids": f"Your kernel does not support PIDs limit capabilities {_LACKING} PIDs limit discarded.",
+    "blkio": f"Your kernel does not support Block I/O weight {_LACKING} Weight discarded.",
+    "io": f"Your kernel does not support Block I/O weight {_LACKING} Weight discarded.",
+}
+#: Limits that some kernels have not: a warning instead of a failed start, in Docker's words where it has
+#: them.
 SOFT = {
-    "memory.memsw.limit_in_bytes": "Your kernel does not support swap limit capabilities or the cgroup is not mounted. "
+    "memory.memsw.limit_in_bytes": f"Your kernel does not support swap limit capabilities {_LACKING} "
     "Memory limited without swap.",
-    "memory.swap.max": "Your kernel does not support swap limit capabilities or the cgroup is not mounted. "
+    "memory.swap.max": f"Your kernel does not support swap limit capabilities {_LACKING} "
     "Memory limited without swap.",
-    "memory.swappiness": "Your kernel does not support memory swappiness capabilities or the cgroup is not mounted. "
+    "memory.swappiness": f"Your kernel does not support memory swappiness capabilities {_LACKING} "
     "Memory swappiness discarded.",
     "memory.oom_control": "Your kernel does not support OomKillDisable. OomKillDisable discarded.",
-    "blkio.weight": "Your kernel does not support Block I/O weight or the cgroup is not mounted. Weight discarded.",
-    "io.bfq.weight": "Your kernel does not support Block I/O weight or the cgroup is not mounted. Weight discarded.",
+    "blkio.weight": MISSING["blkio"],
+    "io.bfq.weight": MISSING["io"],
 }
 
 
@@ -434,8 +457,8 @@ def _inherit_cpuset(own: Path, directory: Path) -> None:
 def _make_v2(hierarchy: Hierarchy, name: str) -> tuple[Path, frozenset[str]]:
     """The engine's directory in a v2 tree with what controllers can be had for those below it.
 
-    Root uses the top of the tree, as Docker does. Others use the directory beside their own, if it is delegated to them;
-    beside, since a group with processes in it can not hand controllers down.
+    Root uses the top of the tree, as Docker does. Others use the directory beside their own, if it is
+    delegated to them; beside, since a group with processes in it can not hand controllers down.
     """
     candidates = [hierarchy.mount_point]
     if os.geteuid() != 0 or not os.access(hierarchy.mount_point, os.W_OK):
@@ -457,8 +480,9 @@ def _make_v2(hierarchy: Hierarchy, name: str) -> tuple[Path, frozenset[str]]:
 
 
 def _make_room(top: Path) -> None:
-    """In a container of its own the engine finds itself in the top group, which then can not hand controllers down:
-    move what is there into a group below. The machine's real root is the only one without cgroup.type, and needs not.
+    """In a container of its own the engine finds itself in the top group, which then can not hand controllers
+    down: move what is there into a group below. The machine's real root is the only one without cgroup.type,
+    and needs not.
     """
     if not (top / "cgroup.type").exists():
         return

@@ -1,7 +1,7 @@
 """The engine's side of the launcher: ask for containers, hear when they start and end.
 
-One launcher process serves one engine (see `launcher.process`). Requests and answers are messages on a socket pair; file
-descriptors travel with them. Everything here belongs to one asyncio loop.
+One launcher process serves one engine (see `launcher.process`). Requests and answers are messages on a socket
+pair; file descriptors travel with them. Everything here belongs to one asyncio loop.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ LAUNCHER = (
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Step:
     """One step of a process's birth: what was done, to what, and how long it took."""
 
@@ -46,9 +46,10 @@ class Step:
 class StartFailed(Exception):
     """A process could not be started; nothing of it is left.
 
-    `kind` is "not_found" (no such command: Docker's exit code 127), "not_executable" (126), "bad_cwd", "bad_user", "gone"
-    (exec in a container that has ended) or "other"; `message` is what runc says of it ('exec: "x": executable file not
-    found in $PATH'); `step` is the step that failed and `steps` are those before it.
+    `kind` is "not_found" (no such command: Docker's exit code 127), "not_executable" (126), "bad_cwd",
+    "bad_user", "gone" (exec in a container that has ended) or "other"; `message` is what runc says of it
+    ('exec: "x": executable file not found in $PATH'); `step` is the step that failed and `steps` are those
+    before it.
     """
 
     def __init__(self, kind: str, message: str, step: str, steps: list[Step]) -> None:
@@ -59,13 +60,13 @@ class StartFailed(Exception):
         self.steps = steps
 
 
-@dataclass
+@dataclass(slots=True)
 class Started:
     """A running process. `exited` ends with its exit code, 128 + n where signal n ended it.
 
-    `pid` is its number in the engine's process namespace. `terminal` is the master side of its terminal, which the
-    caller owns and closes. `warnings` say what could not be had. `oom_killed` (for a container) is known once `exited`
-    is done.
+    `pid` is its number in the engine's process namespace. `terminal` is the master side of its terminal,
+    which the caller owns and closes. `warnings` say what could not be had. `oom_killed` (for a container) is
+    known once `exited` is done.
     """
 
     pid: int
@@ -91,6 +92,7 @@ class Launcher:
         self._running: dict[str, Started] = {}
         self._profiles: dict[str, str] = {}
         self._filter_files: dict[tuple[str, ...], list[str]] = {}
+        self._cleaning: asyncio.Task[None] | None = None
         self._single_id = mapped_ids() == 1
         self._outgoing: deque[tuple[bytes, list[int]]] = deque()
         #: Done when the launcher has ended though nobody closed it; its containers have died with it.
@@ -98,13 +100,15 @@ class Launcher:
         self._loop.add_reader(connection, self._receive)
 
     @classmethod
-    async def start(cls, state_dir: Path) -> Launcher:
-        """Start the launcher; what a killed engine with the same `state_dir` left running is killed and removed first.
+    async def start(cls, state_dir: Path, cgroups: Cgroups | None = None) -> Launcher:
+        """Start the launcher; what a killed engine with the same `state_dir` left running is killed and
+        removed first.
 
-        `state_dir` also keeps the compiled seccomp filters.
+        `state_dir` also keeps the compiled seccomp filters. `cgroups` are those found on the machine unless
+        given.
         """
         state_dir.mkdir(parents=True, exist_ok=True)
-        cgroups = Cgroups.detect(state_dir)
+        cgroups = cgroups or Cgroups.detect(state_dir)
         await asyncio.to_thread(cgroups.remove_stale)
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         ours.setblocking(False)
@@ -114,7 +118,7 @@ class Launcher:
                 stdin=subprocess.DEVNULL,
                 pass_fds=[theirs.fileno()],
                 env={},
-                start_new_session=True,  # a terminal's Ctrl-C is for the engine, which then says what shall be
+                start_new_session=True,  # a terminal's Ctrl-C is for the engine to act on
             )
         return cls(process, ours, state_dir, cgroups)
 
@@ -141,6 +145,13 @@ class Launcher:
         """A warning for each of these limits that cannot be enforced here."""
         return list(self._cgroups.plan("", resources_spec(resources))["warnings"])
 
+    def warnings(self, resources: Resources) -> list[str]:
+        """What of these limits can not be kept here, in Docker's words: for the answer to a container's
+        creation.
+        """
+        found: list[str] = self._cgroups.plan("any", resources_spec(resources))["warnings"]
+        return found
+
     async def run(
         self,
         container_id: str,
@@ -151,11 +162,12 @@ class Launcher:
         *,
         terminal_size: tuple[int, int] | None = None,
     ) -> Started:
-        """Start the container that `bundle`/config.json describes; returns when its command has been executed.
+        """Start the container that `bundle`/config.json describes; returns when its command has been
+        executed.
 
-        The descriptors are the container's ends of its streams; the caller still owns them and closes its copies.
-        None is /dev/null. With `process.terminal` they are ignored and `Started.terminal` is set; `terminal_size` is
-        (rows, columns). Raises StartFailed.
+        The descriptors are the container's ends of its streams; the caller still owns them and closes its
+        copies. None is /dev/null. With `process.terminal` they are ignored and `Started.terminal` is set;
+        `terminal_size` is (rows, columns). Raises StartFailed.
         """
         spec = json.loads((bundle / "config.json").read_bytes())
         profile = spec.get("annotations", {}).get(SECCOMP_ANNOTATION, "unconfined")
@@ -187,7 +199,8 @@ class Launcher:
     ) -> Started:
         """Start one more process in a running container; `process` is what `spec.process_spec` makes.
 
-        Raises StartFailed, of kind "gone" when the container is not running. `exec_id` must be no container's id.
+        Raises StartFailed, of kind "gone" when the container is not running. `exec_id` must be no container's
+        id.
         """
         request = {
             "do": "exec",
@@ -216,31 +229,30 @@ class Launcher:
         await asyncio.to_thread(self._cgroups.thaw, container_id)
 
     async def update(self, container_id: str, resources: Resources) -> list[str]:
-        """Change the limits of a running container; returns warnings. What `resources` does not limit stays as it is.
+        """Change the limits of a running container; returns warnings. What `resources` does not limit stays
+        as it is.
 
         Raises errors.System when the kernel refuses a value.
         """
         return await asyncio.to_thread(self._cgroups.update, container_id, resources_spec(resources))
 
     def stats(self, container_id: str) -> dict[str, Any]:
-        """What the container has used: Docker's cpu_stats, memory_stats, pids_stats and blkio_stats (no network)."""
+        """What the container has used: Docker's cpu_stats, memory_stats, pids_stats and blkio_stats (no
+        network).
+        """
         return self._cgroups.stats(container_id)
 
     def processes(self, container_id: str) -> list[int]:
-        """The container's process ids in the engine's process namespace.
-
-        Without control groups only the first process, and those that exec started, are known.
-        """
-        found = self._cgroups.processes(container_id)
-        if not found and container_id in self._running:
-            return [self._running[container_id].pid]
-        return found
+        """The container's process ids in the engine's process namespace, [] when it is not running."""
+        if container_id not in self._running:
+            return []
+        return self._cgroups.processes(container_id) or _share_a_namespace(self._running[container_id].pid)
 
     async def close(self) -> None:
         """Kill what still runs, remove its cgroups, end the launcher."""
-        self._loop.remove_reader(self._socket)
-        self._loop.remove_writer(self._socket)
-        self._socket.close()
+        if self._cleaning is not None:
+            await self._cleaning
+        self._disconnect()
         await asyncio.to_thread(self._process.wait)
         await asyncio.to_thread(self._cgroups.close)
         self._end_all()
@@ -263,6 +275,8 @@ class Launcher:
     async def _start(
         self, request: dict[str, Any], streams: tuple[int | None, ...], terminal: bool
     ) -> Started:
+        if self._socket.fileno() < 0:
+            raise System("the launcher has ended")
         if terminal:
             streams = (None, None, None)
         request["streams"] = [fd is not None for fd in streams]
@@ -346,10 +360,21 @@ class Launcher:
             started.exited.set_result(event["code"])
 
     def _lose(self) -> None:
-        """The launcher ended by itself, and the kernel has killed what it ran (PR_SET_PDEATHSIG)."""
-        self._loop.remove_reader(self._socket)
-        self._loop.remove_writer(self._socket)
-        self._socket.close()
+        """The launcher ended by itself. The kernel has killed what it ran (PR_SET_PDEATHSIG); its cgroups are
+        left.
+        """
+        self._disconnect()
+        self._cleaning = self._loop.create_task(self._clean_up())
+
+    def _disconnect(self) -> None:
+        if self._socket.fileno() >= 0:
+            self._loop.remove_reader(self._socket)
+            self._loop.remove_writer(self._socket)
+            self._socket.close()
+
+    async def _clean_up(self) -> None:
+        await asyncio.to_thread(self._cgroups.remove_stale)
+        await asyncio.to_thread(self._process.wait)
         self._end_all()
         if not self.lost.done():
             self.lost.set_result(None)
@@ -366,3 +391,22 @@ class Launcher:
         while self._outgoing:
             for fd in self._outgoing.popleft()[1]:
                 os.close(fd)
+
+
+def _share_a_namespace(pid: int) -> list[int]:
+    """The processes in the process namespace of one of them: a container, where there are no cgroups."""
+    try:
+        namespace = os.readlink(f"/proc/{pid}/ns/pid")
+    except OSError:
+        return []
+    if namespace == os.readlink("/proc/self/ns/pid"):
+        return [pid]
+    found = []
+    for name in os.listdir("/proc"):
+        if name.isdecimal():
+            try:
+                if os.readlink(f"/proc/{name}/ns/pid") == namespace:
+                    found.append(int(name))
+            except OSError:
+                continue
+    return sorted(found)

@@ -1,8 +1,9 @@
 """Device rules as a BPF program, which is how cgroup v2 takes them. Pure: bytes come out.
 
-The kernel calls the program for every access with a context of three words: the type (low half, BLOCK 1, CHAR 2) and access
-(high half, MKNOD 1, READ 2, WRITE 4), the major and the minor number; it allows what the program returns 1 for. The last
-rule that matches decides, so rules are tried from the last to the first. Source: bpf.h, struct bpf_cgroup_dev_ctx.
+The kernel calls the program for every access with a context of three words: the type (low half, BLOCK 1, CHAR
+2) and access (high half, MKNOD 1, READ 2, WRITE 4), the major and the minor number; it allows what the
+program returns 1 for. The last rule that matches decides, so rules are tried from the last to the first.
+Source: bpf.h, struct bpf_cgroup_dev_ctx.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ _TYPES = {"b": 1, "c": 2}
 _ACCESS = {"m": 1, "r": 2, "w": 4}
 _ALL_ACCESS = 7
 
-# Operation codes of linux/bpf.h, and the registers used: R0 result, R1 context, R2 type, R3 access, R4 major, R5 minor.
+# Operation codes of linux/bpf.h, and the registers used: R0 result, R1 context, R2 type, R3 access, R4 major,
+# R5 minor.
 _LOAD_WORD = 0x61
 _MOVE_NUMBER = 0xB7
 _MOVE_REGISTER = 0xBF

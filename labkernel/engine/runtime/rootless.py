@@ -1,8 +1,9 @@
 """Being an engine without being root: a user namespace in which the engine, and only there, is root.
 
-Source: user_namespaces(7), subuid(5), newuidmap(1). With ranges of subordinate ids the engine has as many ids as a
-container needs. With its own id alone, everything in a container belongs to the one user; the ownership filter (see
-`seccomp`) then answers changes of owner, user and group with success, so that package managers finish.
+Source: user_namespaces(7), subuid(5), newuidmap(1). With ranges of subordinate ids the engine has as many ids
+as a container needs. With its own id alone, everything in a container belongs to the one user; the ownership
+filter (see `seccomp`) then answers changes of owner, user and group with success, so that package managers
+finish.
 """
 
 from __future__ import annotations
@@ -36,17 +37,22 @@ class Mapping:
         """What this means for containers, a plain sentence each."""
         if not self.single:
             return []
-        why = "no range of subordinate ids" if shutil.which("newuidmap") else "no program newuidmap (package uidmap)"
+        why = (
+            "no range of subordinate ids"
+            if shutil.which("newuidmap")
+            else "no program newuidmap (package uidmap)"
+        )
         return [
-            f"All files and processes of containers belong to one user, since there is {why}: a container's change of "
-            "owner, user or group does nothing, though it is answered with success."
+            f"All files and processes of containers belong to one user, since there is {why}: a container's "
+            "change of owner, user or group does nothing, though it is answered with success."
         ]
 
 
 def plan(user: str, uid: int, gid: int, subuid: str, subgid: str) -> Mapping:
     """The mapping for a user, by the texts of /etc/subuid and /etc/subgid; pure.
 
-    Root inside is the user outside; 1 and above are the ranges, one after the other. Both files have to have one.
+    Root inside is the user outside; 1 and above are the ranges, one after the other. Both files have to have
+    one.
     """
     uids, gids = _ranges(subuid, user, uid), _ranges(subgid, user, uid)
     if not (uids and gids):
@@ -57,8 +63,8 @@ def plan(user: str, uid: int, gid: int, subuid: str, subgid: str) -> Mapping:
 def enter_user_namespace() -> Mapping:
     """Make this process root of a new user and mount namespace. Call it before any thread or loop exists.
 
-    Takes the user's ranges of /etc/subuid and /etc/subgid through newuidmap and newgidmap, or else the one id. Raises
-    System, with a hint, where the kernel refuses user namespaces.
+    Takes the user's ranges of /etc/subuid and /etc/subgid through newuidmap and newgidmap, or else the one
+    id. Raises System, with a hint, where the kernel refuses user namespaces.
     """
     uid, gid = os.getuid(), os.getgid()
     user = _name(uid)
@@ -138,7 +144,12 @@ def _ranges(text: str, user: str, uid: int) -> list[tuple[int, int]]:
     found = []
     for line in text.splitlines():
         fields = line.split(":")
-        if len(fields) == 3 and fields[0] in (user, str(uid)) and fields[1].isdecimal() and fields[2].isdecimal():
+        if (
+            len(fields) == 3
+            and fields[0] in (user, str(uid))
+            and fields[1].isdecimal()
+            and fields[2].isdecimal()
+        ):
             first, count = int(fields[1]), int(fields[2])
             if count > 0:
                 found.append((first, count))

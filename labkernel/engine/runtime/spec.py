@@ -1,12 +1,12 @@
 """Build the config.json of a bundle, as the OCI runtime specification describes it. Pure: nothing is touched.
 
-Source: https://github.com/opencontainers/runtime-spec (config.md, config-linux.md). The mounts, the masked paths and
-the other defaults are those that Docker gives its containers.
+Source: https://github.com/opencontainers/runtime-spec (config.md, config-linux.md). The mounts, the masked
+paths and the other defaults are those that Docker gives its containers.
 
 What the specification has no word for is said so: a root file system that is an overlay is the first entry of
-`mounts`, with destination "/"; the user's name and the names of further groups, which only the container's own
-/etc/passwd and /etc/group can explain, are `process.user.username` and `process.user.additionalGroups`; `init` and the
-name of the seccomp profile are annotations.
+`mounts`, with destination "/"; the user's name and the names of further groups, which only the container's
+own /etc/passwd and /etc/group can explain, are `process.user.username` and `process.user.additionalGroups`;
+`init` and the name of the seccomp profile are annotations.
 """
 
 from __future__ import annotations
@@ -41,7 +41,8 @@ MASKED_PATHS = (
 #: Readable only: each would set something for the whole machine.
 READONLY_PATHS = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
 
-#: What every container may use: (type, major, minor, access) with None for any. The nodes of a container's /dev, pseudo
+#: What every container may use: (type, major, minor, access) with None for any. The nodes of a container's
+#: /dev, pseudo
 #: terminals, and making nodes (which is not opening them).
 DEFAULT_DEVICE_RULES: tuple[tuple[str, int | None, int | None, str], ...] = (
     ("c", None, None, "m"),
@@ -60,7 +61,9 @@ DEFAULT_DEVICE_RULES: tuple[tuple[str, int | None, int | None, str], ...] = (
 
 @dataclass(frozen=True)
 class Overlay:
-    """A root file system of layers: `lower` lists directories, top first; `upper` takes what the container writes."""
+    """A root file system of layers: `lower` lists directories, top first; `upper` takes what the container
+    writes.
+    """
 
     lower: Sequence[str]
     upper: str
@@ -69,7 +72,9 @@ class Overlay:
 
 @dataclass(frozen=True)
 class Mount:
-    """One mount of the container. Type "bind" also takes the options "ro", "rbind" (the default), "rslave", "rshared"."""
+    """One mount of the container. Type "bind" also takes the options "ro", "rbind" (the default), "rslave",
+    "rshared".
+    """
 
     destination: str
     source: str = ""
@@ -79,7 +84,7 @@ class Mount:
 
 @dataclass(frozen=True)
 class Device:
-    """A device node for the container (see `devices.host_devices`); `permissions` are letters out of "rwm"."""
+    """A device node for the container (see `devices.host_devices`); `permissions` are out of "rwm"."""
 
     path: str
     type: str
@@ -93,7 +98,8 @@ class Device:
 
 @dataclass(frozen=True)
 class Resources:
-    """Limits by HostConfig's names and units: bytes, nanoCPUs (10^9 is one CPU), microseconds. 0 or "" is no limit.
+    """Limits by HostConfig's names and units: bytes, nanoCPUs (10^9 is one CPU), microseconds. 0 or "" is no
+    limit.
 
     `memory_swap` counts memory and swap together, -1 is unlimited; `pids_limit` -1 is unlimited.
     """
@@ -117,11 +123,11 @@ class Resources:
 class SpecOptions:
     """What a container is to be; everything has Docker's default.
 
-    One of `overlay` and `rootfs` is needed. `pid`, `ipc` and `uts` are "" for a namespace of its own, "host", or the
-    path of a namespace ("/proc/123/ns/pid"). `network` is "" for a fresh empty one, "host", or a path. `cgroup` is
-    "host" or "private" (Docker's default with cgroup v2). `env` is complete: nothing is added but HOME, by the
-    launcher, from the user's entry in /etc/passwd. `device_cgroup_rules` are lines such as "c 188:* rwm".
-    None as masked or read-only paths means Docker's.
+    One of `overlay` and `rootfs` is needed. `pid`, `ipc` and `uts` are "" for a namespace of its own, "host",
+    or the path of a namespace ("/proc/123/ns/pid"). `network` is "" for a fresh empty one, "host", or a path.
+    `cgroup` is "host" or "private" (Docker's default with cgroup v2). `env` is complete: nothing is added but
+    HOME, by the launcher, from the user's entry in /etc/passwd. `device_cgroup_rules` are lines such as "c
+    188:* rwm". None as masked or read-only paths means Docker's.
     """
 
     args: Sequence[str] = ("sh",)
@@ -161,7 +167,8 @@ class SpecOptions:
 def runtime_spec(options: SpecOptions) -> dict[str, Any]:
     """The config.json of a bundle, as a dict ready for json.dumps.
 
-    Raises InvalidParameter for a sysctl that would reach beyond the container, and for a malformed device rule.
+    Raises InvalidParameter for a sysctl that would reach beyond the container, and for a malformed device
+    rule.
     """
     annotations = {**options.annotations, SECCOMP_ANNOTATION: _seccomp(options)}
     if options.init:
@@ -298,7 +305,9 @@ def _namespaces(options: SpecOptions) -> list[dict[str, str]]:
 
 
 def _mounts(options: SpecOptions) -> list[dict[str, Any]]:
-    """The root, then Docker's own mounts except where the caller mounts something else, then the caller's, outer first."""
+    """The root, then Docker's own mounts except where the caller mounts something else, then the caller's,
+    outer first.
+    """
     own = {posixpath.normpath(mount.destination): mount for mount in options.mounts}
     found: list[Mount] = []
     if options.overlay is not None:

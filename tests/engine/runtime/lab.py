@@ -1,6 +1,8 @@
-"""A launcher with a small root file system to start containers from, for tests that are not written as coroutines.
+"""A launcher with a small root file system to start containers from, for tests that are not written as
+coroutines.
 
-Also a program: `python lab.py DIRECTORY` does what the JSON on its standard input asks as an ordinary user and prints JSON.
+Also a program: `python lab.py DIRECTORY` does what the JSON on its standard input asks as an ordinary user
+and prints JSON.
 """
 
 from __future__ import annotations
@@ -12,18 +14,21 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 from labkernel.engine.runtime import rootless
-from labkernel.engine.runtime.client import Launcher, StartFailed, Started
+from labkernel.engine.runtime.cgroups import Cgroups
+from labkernel.engine.runtime.client import Launcher, Started, StartFailed
 from labkernel.engine.runtime.spec import Overlay, Resources, SpecOptions, process_spec, runtime_spec
 
 T = TypeVar("T")
-PASSWD = "root:x:0:0:root:/root:/bin/sh\ndaemon:x:1:1:daemon:/usr/sbin:/bin/sh\nmallory:x:9:9::/home:/bin/sh\n"
+PASSWD = (
+    "root:x:0:0:root:/root:/bin/sh\ndaemon:x:1:1:daemon:/usr/sbin:/bin/sh\nmallory:x:9:9::/home:/bin/sh\n"
+)
 GROUP = "root:x:0:\ndaemon:x:1:\nadm:x:4:daemon\ntty:x:5:\n"
 
 
@@ -39,13 +44,13 @@ class Ended:
 class Lab:
     """One launcher, and as many containers as are asked for."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, detect: Callable[[Path], Cgroups] = Cgroups.detect) -> None:
         self.directory = directory
         self._runner = asyncio.Runner()
         self._numbers = itertools.count(1)
         self.layer = directory / "layers" / "1"
         make_layer(self.layer)
-        self.launcher = self.wait(Launcher.start(directory / "state"))
+        self.launcher = self.wait(Launcher.start(directory / "state", detect(directory / "state")))
 
     def wait(self, work: Coroutine[Any, Any, T]) -> T:
         return self._runner.run(asyncio.wait_for(work, 60))
@@ -103,6 +108,8 @@ class Lab:
     async def _collect(self, stdin: bytes, start: Any) -> Ended:
         inside_in, ours_in = os.pipe()
         ours_out, inside_out = os.pipe()
+        os.write(ours_in, stdin)
+        os.close(ours_in)
         try:
             started = await start(inside_in, inside_out)
         except BaseException:
@@ -111,8 +118,6 @@ class Lab:
         finally:
             os.close(inside_in)
             os.close(inside_out)
-            os.write(ours_in, stdin)
-            os.close(ours_in)
         output = await asyncio.to_thread(read_all, ours_out)
         return Ended(await started.exited, output, started)
 
@@ -125,7 +130,9 @@ def make_layer(directory: Path) -> None:
     """A root file system of busybox alone, with links for its applets."""
     (directory / "bin").mkdir(parents=True)
     shutil.copy(shutil.which("busybox") or "/bin/busybox", directory / "bin" / "busybox")
-    listed = subprocess.run([directory / "bin" / "busybox", "--list"], capture_output=True, text=True, check=True)
+    listed = subprocess.run(
+        [directory / "bin" / "busybox", "--list"], capture_output=True, text=True, check=True
+    )
     for applet in listed.stdout.split():
         if applet != "busybox":
             (directory / "bin" / applet).symlink_to("busybox")

@@ -36,7 +36,17 @@ def test_kill_ends_a_container(box: Lab) -> None:
 def test_steps_tell_the_birth_in_order(box: Lab) -> None:
     _, started = box.start("true")
     names = [step.name for step in started.steps]
-    order = ["clone", "cgroup", "hostname", "overlay", "mask", "pivot_root", "seccomp", "capabilities", "command"]
+    order = [
+        "clone",
+        "cgroup",
+        "hostname",
+        "overlay",
+        "mask",
+        "pivot_root",
+        "seccomp",
+        "capabilities",
+        "command",
+    ]
     assert [name for name in names if name in order] == order
     assert all(step.microseconds >= 0 for step in started.steps)
 
@@ -200,7 +210,10 @@ def test_links_of_the_image_do_not_lead_out(box: Lab, tmp_path: Path, link: str)
     (layer / "escape" / "deep").mkdir(exist_ok=True)
     (layer / str(outside)[1:] / "deep").mkdir(exist_ok=True)
     ended = box.run(
-        "ls", "/trap/inner", layers=[layer, box.layer], mounts=[Mount("/trap/inner", str(tmp_path / "source"))]
+        "ls",
+        "/trap/inner",
+        layers=[layer, box.layer],
+        mounts=[Mount("/trap/inner", str(tmp_path / "source"))],
     )
     assert ended.output == "seen\n"
     assert not outside.exists()
@@ -230,7 +243,8 @@ def test_devices(box: Lab) -> None:
     ended = box.run(
         "sh",
         "-c",
-        "echo lost > /dev/null; head -c4 /dev/zero | od -An -tx1; head -c9 /dev/urandom | wc -c; echo x > /dev/full;"
+        "echo lost > /dev/null; head -c4 /dev/zero | od -An -tx1; head -c9 /dev/urandom | wc -c;"
+        "echo x > /dev/full;"
         "for link in stdout ptmx fd; do readlink /dev/$link; done; ls /dev/pts",
     )
     assert ended.output.split("\n") == [
@@ -256,7 +270,8 @@ def test_masked_and_read_only_paths(box: Lab) -> None:
     ended = box.run(
         "sh",
         "-c",
-        "cat /proc/timer_list | wc -c; ls /sys/firmware | wc -l; echo 1 > /proc/sys/kernel/shmmni; touch /sys/x",
+        "cat /proc/timer_list | wc -c; ls /sys/firmware | wc -l;"
+        "echo 1 > /proc/sys/kernel/shmmni; touch /sys/x",
     )
     lines = ended.output.splitlines()
     assert lines[:2] == ["0", "0"]
@@ -321,7 +336,7 @@ def test_a_user_can_open_its_streams_by_name(box: Lab) -> None:
         ([""], "not_found", 'exec: "": executable file not found in $PATH'),
         (["/nope"], "not_found", 'exec: "/nope": stat /nope: no such file or directory'),
         (["/etc/passwd"], "not_executable", 'exec: "/etc/passwd": permission denied'),
-        (["/etc"], "not_executable", 'exec: "/etc": is a directory'),
+        (["/etc"], "not_executable", 'exec: "/etc": permission denied'),
     ],
 )
 def test_commands_that_cannot_be_executed(box: Lab, args: list[str], kind: str, message: str) -> None:
@@ -333,7 +348,11 @@ def test_commands_that_cannot_be_executed(box: Lab, args: list[str], kind: str, 
     ("options", "kind", "message"),
     [
         ({"user": "nobody"}, "bad_user", "unable to find user nobody: no matching entries in passwd file"),
-        ({"user": "0:nogroup"}, "bad_user", "unable to find group nogroup: no matching entries in group file"),
+        (
+            {"user": "0:nogroup"},
+            "bad_user",
+            "unable to find group nogroup: no matching entries in group file",
+        ),
         (
             {"cwd": "/etc/passwd"},
             "bad_cwd",
@@ -357,7 +376,7 @@ def test_a_file_of_the_wrong_format_is_told_by_the_container_itself(box: Lab) ->
     (bad / "data").write_text("no program")
     (bad / "data").chmod(0o755)
     ended = box.run("/data", layers=[bad, box.layer])
-    assert (ended.code, ended.output) == (255, "exec /data: exec format error\n")
+    assert (ended.code, ended.output) == (1, "exec /data: exec format error\n")
 
 
 def test_the_launchers_own_program_is_not_executed(box: Lab) -> None:
@@ -442,7 +461,9 @@ def test_an_exec_dies_with_its_container(box: Lab) -> None:
 
 def test_an_exec_can_be_killed_alone(box: Lab, sleeper: str) -> None:
     async def work() -> int:
-        started = await box.launcher.exec(sleeper, "alone", process_spec(["sleep", "1000"], env=["PATH=/bin"]))
+        started = await box.launcher.exec(
+            sleeper, "alone", process_spec(["sleep", "1000"], env=["PATH=/bin"])
+        )
         box.launcher.kill("alone", signal.SIGKILL)
         return await started.exited
 
@@ -453,7 +474,9 @@ def test_an_exec_can_be_killed_alone(box: Lab, sleeper: str) -> None:
 # Terminals
 
 
-async def _with_terminal(box: Lab, *args: str, size: tuple[int, int] | None = None, **options: object) -> Started:
+async def _with_terminal(
+    box: Lab, *args: str, size: tuple[int, int] | None = None, **options: object
+) -> Started:
     bundle = box.bundle(*args, terminal=True, **options)
     return await box.launcher.run(bundle.name, bundle, terminal_size=size)
 
@@ -479,7 +502,9 @@ async def _read_terminal(started: Started) -> str:
 
 def test_a_terminal(box: Lab) -> None:
     async def work() -> str:
-        started = await _with_terminal(box, "sh", "-c", "tty; stty size; tty < /dev/console; cat", size=(33, 99))
+        started = await _with_terminal(
+            box, "sh", "-c", "tty; stty size; tty < /dev/console; cat", size=(33, 99)
+        )
         assert started.terminal is not None
         seen = b""
         while b"console" not in seen:
@@ -493,7 +518,9 @@ def test_a_terminal(box: Lab) -> None:
 
 def test_a_terminal_is_the_controlling_one(box: Lab) -> None:
     async def work() -> str:
-        started = await _with_terminal(box, "sh", "-c", "trap 'echo caught; exit' INT; echo ready; sleep 9 & wait")
+        started = await _with_terminal(
+            box, "sh", "-c", "trap 'echo caught; exit' INT; echo ready; sleep 9 & wait"
+        )
         assert started.terminal is not None
         seen = b""
         while b"ready" not in seen:
@@ -522,7 +549,9 @@ def test_a_terminal_can_be_resized(box: Lab) -> None:
 
 def test_a_terminal_of_an_exec(box: Lab, sleeper: str) -> None:
     async def work() -> str:
-        process = process_spec(["sh", "-c", "tty; id -u; stty size"], env=["PATH=/bin"], terminal=True, user="daemon")
+        process = process_spec(
+            ["sh", "-c", "tty; id -u; stty size"], env=["PATH=/bin"], terminal=True, user="daemon"
+        )
         started = await box.launcher.exec(sleeper, "tty-exec", process, terminal_size=(11, 22))
         return await _read_terminal(started)
 
@@ -547,7 +576,9 @@ def test_init_reaps_orphans_and_passes_the_exit_code_on(box: Lab) -> None:
 
 def test_init_passes_signals_on(box: Lab) -> None:
     async def work() -> int:
-        bundle = box.bundle("sh", "-c", "trap 'exit 6' TERM; touch /tmp/ready; while :; do sleep 0.05; done", init=True)
+        bundle = box.bundle(
+            "sh", "-c", "trap 'exit 6' TERM; touch /tmp/ready; while :; do sleep 0.05; done", init=True
+        )
         started = await box.launcher.run(bundle.name, bundle)
         while not (bundle / "upper" / "tmp" / "ready").exists():
             await asyncio.sleep(0.01)
@@ -619,7 +650,12 @@ def test_pause_stops_it_and_resume_lets_it_go_on(box: Lab) -> None:
 
 def test_update_changes_the_limits_of_a_running_container(box: Lab) -> None:
     name, started = box.start("sleep", "1000", resources=Resources(memory=64 * 2**20))
-    assert box.wait(box.launcher.update(name, Resources(memory=256 * 2**20, pids_limit=9, nano_cpus=500_000_000))) == []
+    assert (
+        box.wait(
+            box.launcher.update(name, Resources(memory=256 * 2**20, pids_limit=9, nano_cpus=500_000_000))
+        )
+        == []
+    )
     stats = box.launcher.stats(name)
     assert stats["memory_stats"]["limit"] == 256 * 2**20
     assert stats["pids_stats"]["limit"] == 9
@@ -645,7 +681,12 @@ def test_stats_count_what_is_used(box: Lab) -> None:
 
 
 def test_a_privileged_container(box: Lab) -> None:
-    ended = box.run("sh", "-c", "grep -E 'CapEff|Seccomp:' /proc/self/status; mount -t tmpfs x /tmp && echo mounted", privileged=True)
+    ended = box.run(
+        "sh",
+        "-c",
+        "grep -E 'CapEff|Seccomp:' /proc/self/status; mount -t tmpfs x /tmp && echo mounted",
+        privileged=True,
+    )
     words = ended.output.split()
     have = int(re.search(r"CapEff:\s+([0-9a-f]+)", Path("/proc/self/status").read_text())[1], 16)  # type: ignore[index]
     assert int(words[1], 16) == have
@@ -688,6 +729,24 @@ def test_many_at_once(box: Lab) -> None:
     assert box.wait(work()) == list(range(40))
 
 
+def test_the_same_container_again_and_again(box: Lab) -> None:
+    """As a restart does, without a pause in between; what the first one was limited to is forgotten."""
+
+    async def work() -> list[int]:
+        found: list[int] = []
+        for memory in (2**25, 0, 2**26):
+            bundle = box.bundle("sleep", "1000", resources=Resources(memory=memory))
+            started = await box.launcher.run("again", bundle)
+            found.append(box.launcher.stats("again")["memory_stats"]["limit"])
+            box.launcher.kill("again", signal.SIGKILL)
+            found.append(await started.exited)
+        return found
+
+    first, _, second, _, third, code = box.wait(work())
+    assert (first, third, code) == (2**25, 2**26, 137)
+    assert second > 2**27
+
+
 def test_a_request_that_is_given_up_leaves_no_container(box: Lab) -> None:
     async def work() -> bool:
         bundle = box.bundle("sleep", "1000")
@@ -719,8 +778,11 @@ def test_the_launcher_is_small() -> None:
         "print(*sorted(sys.modules))"
     )
     listed = subprocess.run(
-        [sys.executable, "-I", "-S", "-c", code, str(PACKAGE_ROOT)], capture_output=True, text=True, check=True
+        [sys.executable, "-I", "-S", "-c", code, str(PACKAGE_ROOT)],
+        capture_output=True,
+        text=True,
+        check=True,
     ).stdout.split()
-    assert not {"typing", "re", "json", "dataclasses", "subprocess", "pathlib", "threading", "asyncio"} & set(listed)
-
-
+    assert not {"typing", "re", "json", "dataclasses", "subprocess", "pathlib", "threading", "asyncio"} & set(
+        listed
+    )

@@ -1,8 +1,10 @@
-"""A container's birth, told from the clone to the execution of its command. Everything here runs in the new process.
+"""A container's birth, told from the clone to the execution of its command. Everything here runs in the new
+process.
 
-It was cloned into its namespaces a moment ago and still sees the host's files. Step by step it loses the
-host and gains what the bundle's config.json says; at the end it turns into the container's command. What fails on the way
-is reported through `channel`, which the kernel closes when the command is executed: that silence means success.
+It was cloned into its namespaces a moment ago and still sees the host's files. Step by step it loses the host
+and gains what the bundle's config.json says; at the end it turns into the container's command. What fails on
+the way is reported through `channel`, which the kernel closes when the command is executed: that silence
+means success.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
     from typing import Any, NoReturn
 
 #: What a runtime's own failure, after the streams are the container's, ends with.
-EXECUTION_FAILED = 255
+EXECUTION_FAILED = 1
 
 
 class Birth:
@@ -79,7 +81,8 @@ def container(birth: Birth, spec: dict[str, Any], bundle: str) -> NoReturn:
 def joining(birth: Birth, pidfd: int) -> NoReturn:
     """One more process of a running container (exec): it enters what `container` made."""
     story = birth.story
-    # Until it executes, processes of the container must not look into this one, which still has the host's program.
+    # Until it executes, processes of the container must not look into this one, which still has the host's
+    # program.
     processes.set_dumpable(False)
     forget_the_launcher()
     story.begin("cgroup", ", ".join(birth.cgroup["join"] or [birth.cgroup["into"]]))
@@ -103,7 +106,9 @@ def forget_the_launcher() -> None:
 
 
 def enter_namespaces(wanted: list[dict[str, str]], story: Story) -> None:
-    """Enter the namespaces that exist already; a fresh network gets its loopback. The rest came with the clone."""
+    """Enter the namespaces that exist already; a fresh network gets its loopback. The rest came with the
+    clone.
+    """
     for namespace in wanted:
         kind, path = namespace["type"], namespace.get("path")
         if path and kind != "pid":  # the launcher entered that one: it is for children only
@@ -117,7 +122,7 @@ def enter_namespaces(wanted: list[dict[str, str]], story: Story) -> None:
 
 
 def enter_all_of(pidfd: int) -> None:
-    """Every namespace of another process that is not ours already; its root directory comes with its mounts."""
+    """Every namespace of another process that is not ours already; its root comes with its mounts."""
     namespaces.setns(
         pidfd,
         namespaces.CLONE_NEWIPC
@@ -155,10 +160,12 @@ def mount_everything(birth: Birth, new_root: root.Root, spec: dict[str, Any]) ->
     own_dev = False
     for mount in wanted:
         story.begin("mount", f"{mount['type']} {mount['destination']}")
+        place = f'error mounting "{mount["source"]}" to rootfs at "{mount["destination"]}"'
         try:
             root.mount_on(new_root, mount, birth.cgroup)
+        except Refused as refusal:
+            raise Refused(refusal.kind, f"{place}: {refusal.message}") from None
         except OSError as error:
-            place = f'error mounting "{mount["source"]}" to rootfs at "{mount["destination"]}"'
             raise Refused("other", f"{place}: {error.filename}: {(error.strerror or '').lower()}") from None
         own_dev = own_dev or (mount["destination"] == "/dev" and mount["type"] == "tmpfs")
         if mount["destination"] == "/dev" and own_dev:
@@ -204,7 +211,9 @@ def become_the_command(birth: Birth, *, init: bool) -> NoReturn:
     who = identity.look_up(process["user"])
     environment.setdefault("HOME", who.home)
     if birth.single_id and (who.uid or who.gid):
-        story.warnings.append(f"user {process['user']['username']} is root here: this engine has one user id only")
+        story.warnings.append(
+            f"user {process['user']['username']} is root here: this engine has one user id only"
+        )
         who = users.Identity(0, 0, [], who.home)
 
     connect_streams(birth, who)
@@ -253,7 +262,9 @@ def connect_streams(birth: Birth, who: users.Identity) -> None:
 
 
 def adjust_oom_score(value: int, story: Story) -> None:
-    """How eagerly the kernel kills this process when the machine's memory is used up. Lowering it takes privilege."""
+    """How eagerly the kernel kills this process when the machine's memory is used up. Lowering it takes
+    privilege.
+    """
     try:
         cgroup.write("/proc/self/oom_score_adj", str(value))
     except PermissionError:
@@ -271,7 +282,9 @@ def enter_working_directory(path: str) -> None:
 
 
 def refuse_own_program(path: str) -> None:
-    """A command that links to /proc/self/exe means the host's program, and a way to write to it (CVE-2019-5736)."""
+    """A command that links to /proc/self/exe means the host's program, and a way to write to it
+    (CVE-2019-5736).
+    """
     try:
         if os.path.samestat(os.stat(path), os.stat("/proc/self/exe")):
             raise Refused("not_executable", f'exec: "{path}": permission denied')
@@ -288,7 +301,9 @@ def report(birth: Birth) -> None:
 
 
 def execute(path: str, args: list[str], environment: dict[str, str]) -> NoReturn:
-    """execve(2). From here on the container has begun: what fails now is told on its own standard error, as runc does."""
+    """execve(2). From here on the container has begun: what fails now is told on its own standard error, as
+    runc does.
+    """
     try:
         os.execve(path, args, environment)
     except OSError as error:
@@ -298,7 +313,9 @@ def execute(path: str, args: list[str], environment: dict[str, str]) -> NoReturn
 
 
 def become_init(has_terminal: bool) -> None:
-    """Returns in a child, which goes on to be the command; process 1 stays to reap orphans and pass signals on."""
+    """Returns in a child, which goes on to be the command; process 1 stays to reap orphans and pass signals
+    on.
+    """
     processes.set_dumpable(False)
     signal.pthread_sigmask(signal.SIG_SETMASK, signal.valid_signals())
     child = os.fork()
@@ -313,10 +330,7 @@ def become_init(has_terminal: bool) -> None:
     while True:
         number = signal.sigwait(signals)
         if number != signal.SIGCHLD:
-            try:
-                os.kill(child, number)
-            except ProcessLookupError:
-                pass
+            os.kill(child, number)  # which is there until it is reaped below
             continue
         while True:
             try:

@@ -1,8 +1,10 @@
-"""What the launcher does to cgroups: it carries out the plan that `runtime.cgroups` made. Nothing is decided here.
+"""What the launcher does to cgroups: it carries out the plan that `runtime.cgroups` made. Nothing is decided
+here.
 
-A plan is {"create": directories, outermost first; "write": [file, value, warning when it fails or ""]; "join": files that
-the process writes 0 to (v1); "into": the directory to be born in (v2); "device_program": hexadecimal BPF (v2);
-"thaw": [file, value] pairs; "oom": files that count kills; "remove": directories, those made later included}.
+A plan is {"create": directories, outermost first; "write": [file, value, warning when it fails or ""];
+"join": files that the process writes 0 to (v1); "into": the directory to be born in (v2); "device_program":
+hexadecimal BPF (v2); "thaw": [file, value] pairs; "oom": files that count kills; "remove": directories, those
+made later included}.
 """
 
 from __future__ import annotations
@@ -10,9 +12,13 @@ from __future__ import annotations
 import errno
 import os
 import signal
+import time
 
 from labkernel.engine.linux import bpf
 from labkernel.engine.runtime.launcher.story import Refused
+
+#: How long the processes of a killed container may take to leave its cgroups.
+REMOVAL_SECONDS = 10.0
 
 TYPE_CHECKING = False  # typing itself is not loaded: each page of memory costs every fork
 if TYPE_CHECKING:
@@ -20,13 +26,12 @@ if TYPE_CHECKING:
 
 
 def create(plan: dict[str, Any]) -> list[str]:
-    """Make the container's cgroups and set their limits. Returns warnings; raises Refused for a limit that cannot be."""
+    """Make the container's cgroups and set their limits. Returns warnings; raises Refused for a limit that
+    cannot be.
+    """
     warnings = []
     for directory in plan["create"]:
-        try:
-            os.mkdir(directory, 0o755)
-        except FileExistsError:
-            pass
+        _make(directory)
     for path, value, warning in plan["write"]:
         try:
             write(path, value)
@@ -39,6 +44,23 @@ def create(plan: dict[str, Any]) -> list[str]:
     if plan["device_program"]:
         bpf.attach_device_program(plan["into"], bytes.fromhex(plan["device_program"]))
     return warnings
+
+
+def _make(directory: str) -> None:
+    """A fresh directory: what a container of the same name has just left would still count for it."""
+    deadline = time.monotonic() + REMOVAL_SECONDS
+    while True:
+        try:
+            os.mkdir(directory, 0o755)
+        except FileExistsError:
+            if time.monotonic() > deadline:
+                raise
+            try:
+                os.rmdir(directory)
+            except OSError:
+                time.sleep(0.001)
+        else:
+            return
 
 
 def write(path: str, value: str) -> None:

@@ -1,4 +1,6 @@
-"""Finding the program that a command names, inside the container, with the failures told apart as runc tells them."""
+"""Finding the program that a command names, inside the container, with the failures told apart as runc tells
+them.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,7 @@ from labkernel.engine.runtime.launcher.story import Refused
 
 
 def find(name: str, search_path: str) -> str:
-    """The path to execute. Raises Refused: "not_found" is Docker's exit code 127, "not_executable" its 126."""
+    """The path to execute. Raises Refused: "not_found" is Docker's code 127, "not_executable" its 126."""
     quoted = '"' + name.replace("\\", "\\\\").replace('"', '\\"') + '"'
     if "/" in name:
         try:
@@ -18,9 +20,7 @@ def find(name: str, search_path: str) -> str:
             kind = "not_executable" if isinstance(error, PermissionError) else "not_found"
             reason = (error.strerror or "").lower()
             raise Refused(kind, f"exec: {quoted}: stat {name}: {reason}") from None
-        if stat.S_ISDIR(status.st_mode):
-            raise Refused("not_executable", f"exec: {quoted}: is a directory")
-        if not _executable(name):
+        if stat.S_ISDIR(status.st_mode) or not _executable(name):
             raise Refused("not_executable", f"exec: {quoted}: permission denied")
         return name
     for directory in search_path.split(":") if name else ():

@@ -25,7 +25,7 @@ def look_up(user: dict[str, Any]) -> users.Identity:
 
 
 def set_limits(rlimits: list[dict[str, Any]], story: Story) -> None:
-    """setrlimit(2). Raising a hard limit takes CAP_SYS_RESOURCE: without it the limit stays, with a warning."""
+    """setrlimit(2). Raising a hard limit takes CAP_SYS_RESOURCE: without it the limit stays; a warning."""
     for limit in rlimits:
         name = limit["type"]
         number = getattr(resource, name, None)
@@ -59,8 +59,8 @@ def own_streams(uid: int) -> None:
 def become(who: users.Identity, wanted: dict[str, list[str]], *, single_id: bool) -> None:
     """Change to the user, and keep exactly these capabilities; what the engine itself lacks cannot be given.
 
-    The bounding set is what counts for root: executing a program gives root all of it. For another user the kernel
-    clears everything then, but for what is ambient.
+    The bounding set is what counts for root: executing a program gives root all of it. For another user the
+    kernel clears everything then, but for what is ambient.
     """
     _, have, _ = capabilities.capget()
     bounding = capabilities.mask(wanted.get("bounding", ())) & have

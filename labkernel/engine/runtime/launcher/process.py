@@ -1,10 +1,13 @@
-"""The launcher's own life: wait for requests of the engine and for the ends of processes, and answer with events.
+"""The launcher's own life: wait for requests of the engine and for the ends of processes, and answer with
+events.
 
-Requests and events are messages on the socket that the engine holds the other end of; descriptors travel with them.
-They are written by `marshal`, the interpreter's own format, since both ends are the same interpreter and the modules for
-JSON would cost each fork their memory. When the engine goes away, whatever runs here is killed and its cgroups are removed.
+Requests and events are messages on the socket that the engine holds the other end of; descriptors travel with
+them. They are written by `marshal`, the interpreter's own format, since both ends are the same interpreter
+and the modules for JSON would cost each fork their memory. When the engine goes away, whatever runs here is
+killed and its cgroups are removed.
 
-Requests: {"do": "run" | "exec" | "kill" | "forget", "key": ...}. Events: {"event": "started" | "failed" | "exited", "key": ...}.
+Requests: {"do": "run" | "exec" | "kill" | "forget", "key": ...}. Events: {"event": "started" | "failed" |
+"exited", "key": ...}.
 """
 
 from __future__ import annotations
@@ -29,8 +32,6 @@ if TYPE_CHECKING:
 
 #: A message longer than this arrives as a file in memory.
 LARGEST_MESSAGE = 64 * 1024
-#: How long the processes of a killed container may take to leave its cgroups.
-REMOVAL_SECONDS = 10.0
 ALL_IDS = 2**32 - 1
 
 
@@ -58,7 +59,8 @@ class Container:
     __slots__ = ("cgroup", "own_pids", "pid")
 
     def __init__(self, plan: dict[str, Any], own_pids: bool) -> None:
-        self.cgroup = plan
+        # The rest of the plan is not needed again, and there may be a thousand containers.
+        self.cgroup = {name: plan[name] for name in ("join", "into", "thaw", "oom", "remove")}
         self.own_pids = own_pids
         self.pid = 0
 
@@ -134,13 +136,16 @@ class LauncherProcess:
         for kind, path in wanted.items():
             if not path:
                 new |= namespaces.FLAGS[kind]
-        # On v1 a cgroup namespace is rooted where its creator is, so it must be made after joining: not by the clone.
+        # On v1 a cgroup namespace is rooted where its creator is, so it must be made after joining: not by
+        # the clone.
         if not plan["into"]:
             new &= ~namespaces.CLONE_NEWCGROUP
         container = Container(plan, "pid" in wanted)
         request["process"] = spec["process"]
         into = None
         try:
+            # What is left of a container of the same name is removed now, or it would be this one's.
+            self.removals = [old for old in self.removals if old["remove"] != plan["remove"]]
             story.begin("limits", " ".join(plan["create"]))
             story.warnings += cgroup.create(plan)
             if plan["into"]:
@@ -348,7 +353,7 @@ class LauncherProcess:
             ended = os.waitid(os.P_ALL, 0, os.WEXITED)
             if ended is not None:
                 self.children.pop(ended.si_pid, None)
-        deadline = time.monotonic() + REMOVAL_SECONDS
+        deadline = time.monotonic() + cgroup.REMOVAL_SECONDS
         while plans and time.monotonic() < deadline:
             plans = [plan for plan in plans if not cgroup.remove(plan)]
             time.sleep(0.002)

@@ -1,8 +1,8 @@
 """The container's root file system: its layers, what is mounted over them, and the move into it.
 
-The image is hostile until proven otherwise: any of its directories may be a symbolic link to somewhere else. So no path of
-the container is used as a string while the host's files are still in reach; each is opened below the root
-by openat2(RESOLVE_IN_ROOT), and mounts are made on the descriptor.
+The image is hostile until proven otherwise: any of its directories may be a symbolic link to somewhere else.
+So no path of the container is used as a string while the host's files are still in reach; each is opened
+below the root by openat2(RESOLVE_IN_ROOT), and mounts are made on the descriptor.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import stat
 
 from labkernel.engine.linux import mounts as m
 from labkernel.engine.linux import namespaces
-from labkernel.engine.linux.paths import RESOLVE_NO_MAGICLINKS, RESOLVE_NO_SYMLINKS, RESOLVE_IN_ROOT, openat2
+from labkernel.engine.linux.paths import RESOLVE_IN_ROOT, RESOLVE_NO_MAGICLINKS, RESOLVE_NO_SYMLINKS, openat2
 from labkernel.engine.runtime.launcher.story import Refused
 
 TYPE_CHECKING = False  # typing itself is not loaded: each page of memory costs every fork
@@ -95,12 +95,16 @@ class Root:
 
 
 def separate_mounts(keep_slave: bool) -> None:
-    """Nothing mounted from here on is seen outside; with `keep_slave` what is mounted outside is still seen here."""
+    """Nothing mounted from here on is seen outside; with `keep_slave` what is mounted outside is still seen
+    here.
+    """
     m.mount("", "/", "", m.MS_REC | (m.MS_SLAVE if keep_slave else m.MS_PRIVATE))
 
 
 def mount_layers(root: Root, options: list[str], *, user_namespace: bool) -> None:
-    """Mount the overlay that is the root. Its directories are given relative to the one they share, to be short."""
+    """Mount the overlay that is the root. Its directories are given relative to the one they share, to be
+    short.
+    """
     values = dict(option.partition("=")[::2] for option in options)
     lower = _split_directories(values.pop("lowerdir"))
     directories = [*lower, values["upperdir"], values["workdir"]]
@@ -174,7 +178,7 @@ def mount_on(root: Root, mount: dict[str, Any], cgroup: dict[str, Any]) -> None:
     except OSError as error:
         if error.errno == errno.ELOOP:
             raise Refused(
-                "other", f"{destination} of the image is a symbolic link, not a directory"
+                "other", f"{destination} must be a directory of the image, not a symbolic link"
             ) from None
         raise
     _refuse_inside_proc(root, target, destination)
@@ -198,8 +202,8 @@ def _mount_new(kind: str, source: str, target: int, options: list[str]) -> None:
     try:
         m.mount(source, place, kind, flags, ",".join(data))
     except PermissionError:
-        # These show a namespace, and only its owner may mount them. In a namespace of the host's an engine without
-        # root shows the host's own sysfs, to read, and no message queues.
+        # These show a namespace, and only its owner may mount them. In a namespace of the host's an engine
+        # without root shows the host's own sysfs, to read, and no message queues.
         if kind == "mqueue":
             return
         if kind != "sysfs":
@@ -331,7 +335,9 @@ def fill_dev(root: Root, devices: list[dict[str, Any]]) -> None:
 def make_node(
     directory: int, name: str, kind: int, major: int, minor: int, mode: int, uid: int, gid: int
 ) -> None:
-    """A device node; where making one is not permitted (in a user namespace), the host's own is shown instead."""
+    """A device node; where making one is not permitted (in a user namespace), the host's own is shown
+    instead.
+    """
     try:
         os.mknod(name, kind | mode, os.makedev(major, minor), dir_fd=directory)
     except FileExistsError:

@@ -6,7 +6,9 @@ import time
 
 
 class Refused(Exception):
-    """A birth that cannot go on, for a reason that the user can act on. `kind` is one of client.StartFailed's."""
+    """A birth that cannot go on, for a reason that the user can act on. `kind` is one of
+    client.StartFailed's.
+    """
 
     def __init__(self, kind: str, message: str) -> None:
         super().__init__(message)

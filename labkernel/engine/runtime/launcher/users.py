@@ -1,5 +1,5 @@
-"""Who a user name means, by the container's own /etc/passwd and /etc/group: read by hand, because the C library would
-load the host's name services from inside the container.
+"""Who a user name means, by the container's own /etc/passwd and /etc/group: read by hand, because the C
+library would load the host's name services from inside the container.
 
 Both files are written by whoever made the image; lines that make no sense are skipped, as runc does.
 """
@@ -43,7 +43,8 @@ def resolve(user: str, additional_groups: Sequence[str], passwd: str, group: str
     elif login is not None:
         groups = [int(fields[2]) for fields in entries if login in fields[3].split(",")]
     groups += [_find_group(wanted, entries) for wanted in additional_groups]
-    # The primary group is among the others too, or a file it owns could be read by giving it up (CVE-2022-2995).
+    # The primary group is among the others too, or a file it owns could be read by giving it up
+    # (CVE-2022-2995).
     return Identity(uid, gid, list(dict.fromkeys([gid, *groups])), home or "/")
 
 
@@ -53,10 +54,13 @@ def read_database(path: str) -> str:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError:
         return ""
-    with os.fdopen(fd, "rb") as file:
+    try:
         if not stat.S_ISREG(os.fstat(fd).st_mode):
             return ""
-        return file.read(LARGEST_FILE).decode("utf-8", "surrogateescape")
+        with os.fdopen(fd, "rb", closefd=False) as file:
+            return file.read(LARGEST_FILE).decode("utf-8", "surrogateescape")
+    finally:
+        os.close(fd)
 
 
 def _find_user(name: str, passwd: str) -> tuple[int, int, str, str | None]:
