@@ -91,7 +91,7 @@ def differences(docker: Any, ours: Any, path: str = "") -> Iterator[Difference]:
     """Every field that is not equal, in the order of Docker's answer."""
     if isinstance(docker, dict) and isinstance(ours, dict):
         for key in [*docker, *(key for key in ours if key not in docker)]:
-            where = f"{path}.{key}" if path else key
+            where = f"{path}.{key}" if path and not path.endswith(": ") else f"{path}{key}"
             yield from differences(docker.get(key, ABSENT), ours.get(key, ABSENT), where)
     elif isinstance(docker, list) and isinstance(ours, list):
         for index in range(max(len(docker), len(ours))):

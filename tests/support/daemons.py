@@ -35,6 +35,8 @@ class Daemon:
         self.url = f"unix://{self.socket}"
         self.log = directory / "log"
         self.http = Http(self.socket)
+        self.variables: dict[str, str] = {}
+        """Further variables of the process's environment, from its next start on."""
         self._cgroup = f"labkernel-test-{room.pid}"
         self.start()
 
@@ -78,7 +80,11 @@ class Daemon:
                 "USER": self.room.user,
                 "XDG_RUNTIME_DIR": str(self.directory),
             }
-        return {**kept, "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
+        return {
+            **kept,
+            **self.variables,
+            "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        }
 
     def stop(self) -> None:
         """End the process as `engine stop` and service managers do."""

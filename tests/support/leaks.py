@@ -55,4 +55,16 @@ _CONTAINER_ID = re.compile(r"[0-9a-f]{64}")
 
 
 def _container_cgroups() -> set[str]:
-    return {str(path) for path in Path("/sys/fs/cgroup").glob("**/") if _CONTAINER_ID.search(path.name)}
+    """Containers' cgroups without a process: one that runs was not left, but is another engine's."""
+    return {
+        str(path)
+        for path in Path("/sys/fs/cgroup").glob("**/")
+        if _CONTAINER_ID.search(path.name) and _is_empty(path)
+    }
+
+
+def _is_empty(cgroup: Path) -> bool:
+    try:
+        return not (cgroup / "cgroup.procs").read_text()
+    except FileNotFoundError:
+        return False
