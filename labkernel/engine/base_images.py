@@ -22,6 +22,7 @@ from labkernel.engine.errors import NotFound, Unavailable
 from labkernel.engine.events import Events
 from labkernel.engine.image import config as image_config
 from labkernel.engine.image.images import Image, Images
+from labkernel.engine.image.registries import Registries
 from labkernel.engine.image.tarwriter import write_tar
 from labkernel.engine.image.reference import DEFAULT_DOMAIN, OFFICIAL_PREFIX, Reference, parse_reference
 
@@ -34,11 +35,11 @@ Output = Callable[[dict[str, Any]], None]
 class BaseImages:
     """Implements `build.interface.BaseImages`, pull, and the making of base images."""
 
-    def __init__(self, images: Images, events: Events, catalog: Catalog, puller: Any) -> None:
+    def __init__(self, images: Images, events: Events, catalog: Catalog, registries: Registries) -> None:
         self._images = images
         self._events = events
         self._catalog = catalog
-        self._puller = puller
+        self._registries = registries
         self.builder: Builder | None = None  # set by the engine: builder and base images need each other
         self._making: dict[str, asyncio.Lock] = {}
 
@@ -68,7 +69,7 @@ class BaseImages:
             NotFound, Unauthorized, Unavailable.
         """
         try:
-            await self._puller.pull(reference, output, auth)
+            image = await self._registries.pull(reference, output, auth)
         except Unavailable as error:
             name = _catalog_name(reference)
             if name is None or resolve_catalog(name) is None:
@@ -76,9 +77,15 @@ class BaseImages:
             output({"status": f"{error.message}; making {reference.familiar} here from the catalog"})
             await self.make(name, output)
             return
-        image = self._images.resolve(reference.canonical)
         self._events.publish("image", "pull", reference.familiar, name=reference.familiar_name)
         log.info("pulled %s: %s", reference.familiar, image.id)
+
+    async def push(
+        self, image: Image, reference: Reference, output: Output, auth: dict[str, Any] | None = None
+    ) -> None:
+        """Raises as `Registries.push`."""
+        await self._registries.push(image, reference, output, auth)
+        self._events.publish("image", "push", reference.familiar, name=reference.familiar_name)
 
     def _nobody_has_it(self, reference: Reference, error: Unavailable) -> NotFound:
         known = [ref.familiar for image in self._images.list() for ref in self._images.references(image.id)]

@@ -19,6 +19,7 @@ from labkernel.engine.containers.exec import Execs
 from labkernel.engine.database import Database
 from labkernel.engine.events import Events
 from labkernel.engine.image.images import Images
+from labkernel.engine.image.registries import Registries
 from labkernel.engine.image.store import LowerStore, Store
 from labkernel.engine.network.networks import Networks
 from labkernel.engine.rootfs import make_init_layer
@@ -84,7 +85,7 @@ class Engine:
         )
         runner = StepRunner(launcher, networks, store, init_layer)
         catalog = Catalog(cache_directory(), runner.in_rootfs, work=root / "catalog")
-        base_images = BaseImages(images, events, catalog, NoRegistry())
+        base_images = BaseImages(images, events, catalog, Registries(images))
         builder = Builder(images, runner, base_images)
         base_images.builder = builder
         engine = cls(
@@ -120,13 +121,6 @@ class Engine:
         await self.launcher.close()
         await self.networks.close()
         self.database.close()
-
-
-class NoRegistry:
-    async def pull(self, reference, output, auth=None):
-        from labkernel.engine.errors import Unavailable
-
-        raise Unavailable(f"registry {reference.domain} does not answer")
 
 
 def _engine_id(root: Path) -> str:
