@@ -7,6 +7,7 @@ of it. The messages are those of dockerd's classic builder.
 from __future__ import annotations
 
 import asyncio
+import errno
 import posixpath
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -50,11 +51,17 @@ from labkernel.engine.build.steps import (
     short_id,
 )
 from labkernel.engine.build.threads import in_thread
-from labkernel.engine.errors import EngineError, InvalidParameter
+from labkernel.engine.errors import EngineError, InvalidParameter, System
 from labkernel.engine.image.images import Image, Images
 from labkernel.engine.image.reference import Reference, parse_reference
 
 _RED, _PLAIN = "\x1b[91m", "\x1b[0m"
+
+
+_OS_ADVICE = {
+    errno.ENOSPC: "the disk with the engine's store is full: remove images that are not needed",
+    errno.EDQUOT: "the quota of the engine's store is used up: remove images that are not needed",
+}
 
 
 class Builder:
@@ -390,6 +397,9 @@ class _Build:
             upper, work = place / "upper", place / "work"
             upper.mkdir(mode=0o755)
             work.mkdir(mode=0o700)
+            if not args:
+                raise InvalidParameter("No command specified", hint="RUN needs a command")
+            await in_thread(self._ensure_workdir, at, upper)
             run_step = RunStep(
                 container_id=new_container_id(),
                 image=at.image,
@@ -418,6 +428,13 @@ class _Build:
             at.image = await in_thread(self._steps.commit, at.image, state, recorded_command, upper)
             self._removed(run_step.container_id)
 
+    def _ensure_workdir(self, at: _Position, upper: Path) -> None:
+        """A working directory that an earlier step removed is made again, as at every start of a
+        container."""
+        rootfs = self._rootfs(at.image, upper)
+        if not rootfs.resolve(at.state.config["WorkingDir"]).exists:
+            _make_workdir(rootfs, at.state)
+
     async def _execute(self, step: RunStep) -> None:
         stdout, stderr = Text(self._stdout), Text(self._stderr)
         code = await self._runner.run(step, stdout.write, stderr.write)
@@ -436,6 +453,12 @@ def _located(source: Dockerfile, node: Node, mark: str | None = None) -> Iterato
         raise source.error(node, str(error), mark=mark) from None
     except DockerfileError:
         raise
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise System(
+            f"{node.name} failed: {reason}",
+            hint=source.error(node, reason, advice=_OS_ADVICE.get(error.errno or 0), mark=mark).hint,
+        ) from error
     except EngineError as error:
         error.hint = source.error(node, error.message, advice=error.hint, mark=mark).hint
         raise

@@ -222,7 +222,7 @@ def _(step: Maintainer, state: ConfigState) -> str:
 def _(step: Cmd, state: ConfigState) -> str:
     command = command_line(step, state)
     state.config["Cmd"] = command
-    state.has_own_cmd = bool(step.arguments)
+    state.has_own_cmd = state.has_own_cmd or bool(step.arguments)
     return f"CMD {quote_list(command)}"
 
 
@@ -310,7 +310,8 @@ def joined_path(current: str, path: str) -> str:
 
 def command_line(step: Command, state: ConfigState) -> list[str]:
     """The words that are executed: the shell form goes to the shell."""
-    if step.is_shell and step.arguments:
+    # A bare CMD or RUN is the shell with nothing to do; a bare ENTRYPOINT is none.
+    if step.is_shell and (step.arguments or not isinstance(step, Entrypoint)):
         return [*state.shell, *step.arguments]
     return list(step.arguments)
 
@@ -327,11 +328,9 @@ def container_ports(specification: str) -> list[str]:
     protocol = (match["protocol"] or "tcp").lower()
     if not first:
         raise ConfigError(f"No port specified: {specification}<empty>")
-    for text in (first, last):
-        if not (text.isascii() and text.isdigit() and int(text[:9]) <= 65535):
-            raise ConfigError(f"Invalid containerPort: {specification.partition('/')[0]}")
-    if int(last) < int(first):
-        raise ConfigError(f"Invalid range specified for the Port: {specification.partition('/')[0]}")
+    numbers = [text.isascii() and text.isdigit() and int(text[:9]) <= 65535 for text in (first, last)]
+    if not all(numbers) or int(last) < int(first):
+        raise ConfigError(f"Invalid containerPort: {specification.partition('/')[0]}")
     if protocol not in ("tcp", "udp", "sctp"):
         raise ConfigError(f"Invalid proto: {protocol}")
     return [f"{port}/{protocol}" for port in range(int(first), int(last) + 1)]

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from labkernel.engine.build.patterns import expression
@@ -27,6 +26,7 @@ class Dockerignore:
 
     def __init__(self, text: str = "") -> None:
         self._patterns: list[_Pattern] = []
+        self._folders: dict[str, tuple[bool, ...]] = {}
         for number, line in enumerate(text.removeprefix("\ufeff").split("\n"), 1):
             if not line.startswith("#") and line.strip():
                 self._patterns.append(self._parse(line.strip(), number))
@@ -55,15 +55,28 @@ class Dockerignore:
 
     def excludes(self, path: str) -> bool:
         """Whether a path (from the context's top, no leading slash) is left out."""
+        return self._match(path)[0]
+
+    def _match(self, path: str) -> tuple[bool, tuple[bool, ...]]:
+        """Whether a path is left out, and which patterns hold for it, itself or by a folder above it."""
+        above = posixpath.dirname(path)
+        inherited = self._folder(above) if above else (False,) * len(self._patterns)
         excluded = False
-        names = [path, *_parents(path)]
-        for pattern in self._patterns:
-            # Only a pattern that would change the answer matters.
-            if pattern.is_exception == excluded and any(map(pattern.expression.fullmatch, names)):
-                excluded = not excluded
-        return excluded
+        holds: list[bool] = []
+        for pattern, held in zip(self._patterns, inherited, strict=True):
+            # A pattern that would change nothing is not looked at: it does not hold for what is below either.
+            if not held and pattern.is_exception == excluded:
+                held = pattern.expression.fullmatch(path) is not None
+            if held:
+                excluded = not pattern.is_exception
+            holds.append(held)
+        return excluded, tuple(holds)
 
-
-def _parents(path: str) -> Iterator[str]:
-    while path := posixpath.dirname(path):
-        yield path
+    def _folder(self, path: str) -> tuple[bool, ...]:
+        if path not in self._folders:
+            missing = [path]
+            while (above := posixpath.dirname(missing[-1])) and above not in self._folders:
+                missing.append(above)
+            for folder in reversed(missing):
+                self._folders[folder] = self._match(folder)[1]
+        return self._folders[path]

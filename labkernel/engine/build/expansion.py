@@ -18,6 +18,7 @@ WHITESPACE = (
 )
 
 _SPECIAL_PARAMETERS = "@*#?-$!0"
+_DEEPEST = 50  # braces in braces
 
 
 class ExpansionError(ValueError):
@@ -102,6 +103,7 @@ class _Lexer:
         self._keep_unset = keep_unset
         self._quotes = "" if quotes_are_text else "'\""
         self._position = 0
+        self._depth = 0
 
     def run(self) -> tuple[str, list[str]]:
         try:
@@ -120,9 +122,13 @@ class _Lexer:
 
     def _until(self, stop: str, keep_escapes: bool) -> tuple[str, list[str]]:
         outer, self._keep_escapes = self._keep_escapes, keep_escapes
+        self._depth += 1
         try:
+            if self._depth > _DEEPEST:
+                raise ExpansionError(f"more than {_DEEPEST} substitutions in one another")
             return self._collect(stop).finish()
         finally:
+            self._depth -= 1
             self._keep_escapes = outer
 
     def _collect(self, stop: str) -> _Words:

@@ -19,9 +19,13 @@ def expression(pattern: str, *, any_depth: bool = False) -> re.Pattern[str]:
         character = pattern[position]
         position += 1
         if any_depth and character == "*" and pattern.startswith("*", position):
+            is_first = position == 1
             position += 2 if pattern.startswith("*/", position) else 1
-            # `**/` is any number of folders, none too; `**` at the end is everything.
-            result.append(".*" if position == len(pattern) else "(?:.*/)?")
+            rest = pattern[position:]
+            # `**/` is any number of folders, none too; `**` at the end is everything, and so it is before a
+            # plain text that ends the pattern: `**.go`.
+            is_ending = is_first and pattern[2:3] != "/" and not re.search(r"[*?\[\\]", rest)
+            result.append(".*" if not rest or is_ending else "(?:.*/)?")
         elif character == "*":
             result.append("[^/]*")
         elif character == "?":

@@ -232,7 +232,7 @@ class Rootfs:
             return None
         if place.directory is not None:
             return self._found_directory(place.directory)
-        if place.real is None or place.status is None:
+        if place.real is None or place.status is None or stat.S_IFMT(place.status.st_mode) not in _TYPES:
             return None
         above = place.parent.path
         return self._found(f"{above}/{place.name}" if above else place.name, place.real, place.status)

@@ -14,6 +14,7 @@ from labkernel.engine.build.expansion import WHITESPACE
 from labkernel.engine.build.nodes import Node
 from labkernel.engine.build.quoting import quote
 
+_CHAIN = re.compile(r"(?i)(onbuild[\t\v\f\r ]+){20}")
 _BLANKS = re.compile(r"[\t\v\f\r ]+")
 
 
@@ -188,6 +189,9 @@ def _healthcheck(text: str, escape: str) -> _Form:
 def _onbuild(text: str, escape: str) -> _Form:
     if not text:
         return _Form()
+    if _CHAIN.match(text):
+        # Refused anyway, by who reads the node; nothing to gain from looking into each.
+        raise LineError("Chaining ONBUILD via `ONBUILD ONBUILD` isn't allowed")
     trigger = node_from_line(text, escape)
     return _Form((trigger.keyword, *trigger.arguments), trigger=trigger)
 

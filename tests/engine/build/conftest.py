@@ -142,13 +142,13 @@ class Workshop:
     builder: Builder
     messages: list[dict[str, Any]]
 
-    def build(self, dockerfile: str | bytes | None, files: Files | None = None, **options: Any) -> Result:
+    def build(self, text: str | bytes | None, files: Files | None = None, /, **options: Any) -> Result:
         """Raises what the build raises; `messages` holds what it had said by then."""
-        given: dict[str, Any] = {} if dockerfile is None else {"Dockerfile": dockerfile}
+        given: dict[str, Any] = {} if text is None else {"Dockerfile": text}
         return self.build_tar(context_tar({**given, **(files or {})}), **options)
 
     def build_tar(self, tar: bytes, **options: Any) -> Result:
-        self.messages = []
+        self.messages = type(self.messages)()
         with self.store.temporary() as place:
             context = BuildContext.receive(io.BytesIO(tar), place)
             with context:
@@ -164,12 +164,17 @@ class Workshop:
 
 
 def make_workshop(directory: Path) -> Workshop:
-    database = Database(directory / "database")
-    store = Store(directory / "store", database)
+    made = open_workshop(directory, directory / "run")
+    made.images.load(io.BytesIO(busybox_archive()))
+    return made
+
+
+def open_workshop(directory: Path, run: Path) -> Workshop:
+    """A workshop on the store in `directory`, such as a killed one has left it; `run` is new."""
+    store = Store(directory / "store", Database(directory / "database"))
     images = Images(store)
-    images.load(io.BytesIO(busybox_archive()))
-    (directory / "run").mkdir()
-    runner = LauncherRunner(directory / "run")
+    run.mkdir()
+    runner = LauncherRunner(run)
     return Workshop(store, images, runner, Builder(images, runner, StoredImages(images)), [])
 
 

@@ -1,4 +1,4 @@
-"""The same Dockerfiles and contexts built by us and by dockerd: configuration, history, every layer's files."""
+"""The same Dockerfiles and contexts built by us and by dockerd: configuration, history, every layer."""
 
 from __future__ import annotations
 
@@ -103,7 +103,9 @@ CMD ["a", "b\\tc"]
 ENTRYPOINT echo x
 """
     ),
-    "empty commands": Case("FROM busybox\nCMD []\nENTRYPOINT []\n"),
+    "empty commands": Case("FROM busybox\nCMD\nENTRYPOINT\n"),
+    "empty lists": Case("FROM busybox\nCMD []\nENTRYPOINT []\n"),
+    "cmd before entrypoint": Case("FROM busybox\nCMD a\nCMD []\nENTRYPOINT b\n"),
     "expose and volume": Case(
         """
 FROM busybox
@@ -174,6 +176,8 @@ WORKDIR /one/two
 RUN pwd > x
 WORKDIR three
 RUN pwd > y
+RUN rmdir /one/two/none; cd / && rm -r /one
+RUN pwd
 ENV D=/four
 WORKDIR $D/../five
 USER 1
