@@ -7,7 +7,7 @@ again. A layer that came as an archive which `pack` would not reproduce keeps th
 from __future__ import annotations
 
 import errno
-import hashlib
+import fcntl
 import os
 import sqlite3
 import threading
@@ -27,6 +27,7 @@ from labkernel.engine.image.changes import Change as Change
 from labkernel.engine.image.changes import diff
 from labkernel.engine.image.changeset import Limit, extract_tar
 from labkernel.engine.image.compression import decompressed
+from labkernel.engine.image.hashing import HashingReader, HashingWriter
 from labkernel.engine.image.tarformat import Reader
 from labkernel.engine.image.tarwriter import Writer, write_tar
 from labkernel.engine.image.whiteouts import Overlay
@@ -52,6 +53,7 @@ CREATE TABLE IF NOT EXISTS layer_holds (
 );
 """
 
+_AN_IMAGE_HAS = "SELECT 1 FROM images WHERE chain_id = ?"
 _TOPS = "SELECT * FROM layers l WHERE NOT EXISTS (SELECT 1 FROM layers c WHERE c.parent = l.chain_id)"
 
 _CHUNK = 1 << 20
@@ -78,33 +80,6 @@ class StoredBlob(NamedTuple):
 
     file: Path
     descriptor: Descriptor
-
-
-class Hashing:
-    """Counts and hashes the bytes that pass to a writer or from a reader."""
-
-    def __init__(self, *, out: Writer | None = None, source: Reader | None = None) -> None:
-        self._hash = hashlib.sha256()
-        self._out = out
-        self._source = source
-        self.size = 0
-
-    def write(self, data: memoryview | bytes, /) -> None:
-        self._hash.update(data)
-        self.size += len(data)
-        if self._out is not None:
-            self._out.write(data)
-
-    def read(self, size: int, /) -> bytes:
-        assert self._source is not None
-        data = self._source.read(size)
-        self._hash.update(data)
-        self.size += len(data)
-        return data
-
-    @property
-    def digest(self) -> str:
-        return "sha256:" + self._hash.hexdigest()
 
 
 class Layers:
@@ -179,12 +154,12 @@ class Layers:
         size, measured = self._measure(upper, newest)
         return self._insert(upper, measured.digest, parent, size, measured.size, None)
 
-    def capture(self, upper: Path, parent: str | None, *, newest: int | None = None) -> Layer:
+    def capture(self, upper: Path, parent: str | None) -> Layer:
         """As `adopt`, with a copy of the directory, which stays in use: `docker commit`."""
         self._require(parent)
         with self._place() as place:
-            copy_tree(upper, place, overlay=self._overlay, keep_ownership=self.keep_ownership)
-            return self.adopt(place, parent, newest=newest)
+            size, packed = copy_tree(upper, place, overlay=self._overlay, keep_ownership=self.keep_ownership)
+            return self._insert(place, packed.digest, parent, size, packed.size, None)
 
     def unpack(
         self,
@@ -206,7 +181,7 @@ class Layers:
         self._require(parent)
         start = tar.tell() if expected_diff_id is not None and blob is None else 0
         with self._place() as place, self._place() as blob_place:
-            source = Hashing(source=decompressed(tar))
+            source = HashingReader(decompressed(tar))
             extracted = extract_tar(
                 source,
                 place,
@@ -226,8 +201,8 @@ class Layers:
                 blob = _compressed(decompressed(tar), blob_place / "blob")
             return self._insert(place, expected_diff_id, parent, extracted.size, source.size, blob)
 
-    def _measure(self, directory: Path, newest: int | None) -> tuple[int, Hashing]:
-        measured = Hashing()
+    def _measure(self, directory: Path, newest: int | None) -> tuple[int, HashingWriter]:
+        measured = HashingWriter()
         try:
             size = write_tar(
                 directory, "/", measured, name="", overlay=self._overlay, newest=newest, share_opaque=True
@@ -285,7 +260,7 @@ class Layers:
     def pack(self, layer: Layer, out: Writer) -> None:
         """Write the layer's plain tar, whose digest is its diff_id. Raises System if the layer was tampered
         with, after what was written by then."""
-        hashed = Hashing(out=out)
+        hashed = HashingWriter(out)
         if layer.blob is not None:
             with self._blobs.open(layer.blob.digest) as file:
                 plain = decompressed(file)
@@ -310,9 +285,12 @@ class Layers:
 
     def release(self, holder: str) -> None:
         """End a holder's claims; layers that nothing needs any more are removed."""
-        with self._lock:
+        with self._lock, self._database.transaction():
+            held = self._database.rows("SELECT chain_id FROM layer_holds WHERE holder = ?", (holder,))
             self._database.execute("DELETE FROM layer_holds WHERE holder = ?", (holder,))
-        self.collect()
+        # Mostly the image is still there, and nothing else has to be looked at.
+        if any(self._database.row(_AN_IMAGE_HAS, tuple(row)) is None for row in held):
+            self.collect()
 
     def want(self, chain_id: str) -> bool:
         """Whether a layer is stored; if so it stays until an image is made of it, or until the next open."""
@@ -384,7 +362,7 @@ class Layers:
 def _compressed(plain: Reader, file: Path) -> StoredBlob:
     """Write an archive that `pack` could not make again, compressed."""
     with file.open("wb") as out:
-        hashed = Hashing(out=out)
+        hashed = HashingWriter(out)
         compressor = zstandard.ZstdCompressor(level=3)
         with compressor.stream_writer(hashed, closefd=False) as writer:  # type: ignore[arg-type]
             while data := plain.read(_CHUNK):
@@ -392,16 +370,22 @@ def _compressed(plain: Reader, file: Path) -> StoredBlob:
     return StoredBlob(file, Descriptor(ZSTD_LAYER, hashed.digest, hashed.size))
 
 
-def copy_tree(source: Path, target: Path, *, overlay: Overlay, keep_ownership: bool) -> None:
-    """Copy a directory's content with whiteouts, links and attributes: packed at one end of a pipe,
-    unpacked at the other. Raises System."""
+def copy_tree(
+    source: Path, target: Path, *, overlay: Overlay, keep_ownership: bool
+) -> tuple[int, HashingWriter]:
+    """Copy a directory's content with whiteouts, links and attributes: packed at one end of a pipe, unpacked
+    at the other. Gives the bytes of content, and the archive's size and digest. Raises System."""
     read_end, write_end = os.pipe()
+    fcntl.fcntl(write_end, fcntl.F_SETPIPE_SZ, _CHUNK)
+    out = os.fdopen(write_end, "wb")
+    hashed = HashingWriter(out)
     failures: list[BaseException] = []
+    sizes: list[int] = []
 
     def pack() -> None:
         try:
-            with os.fdopen(write_end, "wb") as out:
-                write_tar(source, "/", out, name="", overlay=overlay)
+            with out:
+                sizes.append(write_tar(source, "/", hashed, name="", overlay=overlay))
         except BrokenPipeError:
             pass  # The other end has failed, and says why.
         except BaseException as error:
@@ -410,9 +394,10 @@ def copy_tree(source: Path, target: Path, *, overlay: Overlay, keep_ownership: b
     packer = threading.Thread(target=pack, name="copy_tree")
     packer.start()
     try:
-        with os.fdopen(read_end, "rb") as tar:
+        with os.fdopen(read_end, "rb", _CHUNK) as tar:
             extract_tar(tar, target, overlay=overlay, keep_ownership=keep_ownership)
     finally:
         packer.join()
         for failure in failures:
             raise failure
+    return sizes[0], hashed

@@ -19,8 +19,9 @@ from labkernel.engine.distribution.push import push
 from labkernel.engine.distribution.registry import Credentials, Registry
 from labkernel.engine.errors import InvalidParameter, NotFound
 from labkernel.engine.image import config as image_config
+from labkernel.engine.image.hashing import HashingWriter
 from labkernel.engine.image.images import Image, Images
-from labkernel.engine.image.layers import Hashing, Layer, StoredBlob
+from labkernel.engine.image.layers import Layer, StoredBlob
 from labkernel.engine.image.platforms import parse_platform
 from labkernel.engine.image.reference import Reference
 from labkernel.engine.image.store import Store
@@ -206,7 +207,7 @@ class _PushedLayer:
         with self._store.temporary() as place:
             file = place / "layer"
             with file.open("wb") as out:
-                hashed = Hashing(out=out)
+                hashed = HashingWriter(out)
                 with gzip.GzipFile("", "wb", _GZIP_LEVEL, cast(BinaryIO, hashed), mtime=0) as compressed:
                     self._store.layers.pack(self._layer, compressed)
             yield file, Descriptor(DOCKER_LAYER, hashed.digest, hashed.size)

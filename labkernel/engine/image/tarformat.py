@@ -253,14 +253,15 @@ class TarReader:
             size -= len(self._exactly(min(size, 1 << 20)))
 
     def _parse(self, block: bytes) -> tuple[Entry, bytes]:
-        (name, mode, uid, gid, size, mtime, checksum, flag, linkname, magic, _version, _uname, _gname) = (
-            _HEADER.unpack(block)[:13]
+        (name, mode, uid, gid, size, mtime, checksum, flag, linkname, magic, *_, major, minor, prefix) = (
+            _HEADER.unpack(block)
         )
-        major, minor, prefix = _HEADER.unpack(block)[13:]
-        blanked = block[:148] + b"        " + block[156:]
         total = self._number(checksum)
-        if total != sum(blanked) and total != sum(byte - 256 if byte > 127 else byte for byte in blanked):
-            raise self.error("archive/tar: invalid tar header (checksum)")
+        # Summed with the checksum's own field as spaces; old writers summed signed bytes (pax(1)).
+        if total != sum(block) - sum(checksum) + 8 * 0x20:
+            blanked = block[:148] + b"        " + block[156:]
+            if total != sum(byte - 256 if byte > 127 else byte for byte in blanked):
+                raise self.error("archive/tar: invalid tar header (checksum)")
         name = name.split(b"\0", 1)[0]
         if magic == b"ustar\0" and prefix[0]:
             name = prefix.split(b"\0", 1)[0] + b"/" + name
@@ -287,9 +288,13 @@ class TarReader:
         text = data.split(b"\0", 1)[0].strip(b" ")
         if not text:
             return 0
-        if not text.isdigit() or b"8" in text or b"9" in text:
-            raise self.error("archive/tar: invalid tar header (number)")
-        return int(text, 8)
+        try:
+            # isdigit, for int() takes signs, underscores and prefixes too.
+            if not text.isdigit():
+                raise ValueError(text)
+            return int(text, 8)
+        except ValueError:
+            raise self.error("archive/tar: invalid tar header (number)") from None
 
     def _size(self, size: int) -> int:
         if not 0 <= size < 1 << 63:
