@@ -68,6 +68,7 @@ def explain(error: BaseException, line: str, client: DockerClient | None = None)
 
     if isinstance(error, CommandError):
         error.where = error.where or line
+        error.hint = error.hint or _hint(error.what, client)
         return error
     if isinstance(error, docker_errors.APIError):
         message = str(error.explanation or error)

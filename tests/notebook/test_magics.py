@@ -111,7 +111,7 @@ def test_ports(lab_shell: Shell) -> None:
         ("%container logs nobody", "No such container: nobody", "docker ps -a"),
         ("%layers nothing", "No such image or container: nothing", "%image ls"),
         ("%ports nobody", "No such container: nobody", "%container ps"),
-        ("%%dockerfile\nFROM busybox\nRUM true\n", "unknown instruction: RUM", ""),
+        ("%%dockerfile\nFROM busybox\nRUM true\n", "unknown instruction: RUM", "did you mean RUN?"),
         (
             "%%dockerfile\nFROM busybox\nRUN echo why; false\n",
             "returned a non-zero code: 1",
