@@ -146,15 +146,17 @@ class _AnyStatus(urllib.request.HTTPErrorProcessor):
 
 
 class Connection:
-    """Sends requests to one registry. `verify`: whether its certificate must be good."""
+    """Sends requests to one registry. One that is `local`, on this very machine, is reached without a proxy,
+    and may have any certificate."""
 
-    def __init__(self, *, verify: bool = True) -> None:
+    def __init__(self, *, local: bool = False) -> None:
         context = ssl.create_default_context()
-        if not verify:
+        if local:
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
+        proxies = urllib.request.ProxyHandler({} if local else None)
         self._opener = urllib.request.build_opener(
-            _HTTPHandler(), _HTTPSHandler(context), _Redirects(), _AnyStatus()
+            proxies, _HTTPHandler(), _HTTPSHandler(context), _Redirects(), _AnyStatus()
         )
 
     def request(

@@ -53,7 +53,7 @@ class Manifest(NamedTuple):
 
 
 def parse(data: bytes) -> Manifest | list[dict[str, Any]]:
-    """A manifest, or the entries of an index. Raises InvalidParameter, NotImplemented for Docker's schema
+    """A manifest, or the entries of an index. Raises InvalidParameter, NotOffered for Docker's schema
     1."""
     try:
         document = json.loads(data)
@@ -62,7 +62,7 @@ def parse(data: bytes) -> Manifest | list[dict[str, Any]]:
     if not isinstance(document, dict):
         raise InvalidParameter("manifest is not a JSON object")
     if document.get("schemaVersion") == 1:
-        raise errors.NotImplemented(
+        raise errors.NotOffered(
             "Docker's image manifest version 2, schema 1 is not supported",
             hint="pull and push the image with a newer Docker: its registry will have the newer form then",
         )

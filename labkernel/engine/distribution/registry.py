@@ -74,7 +74,7 @@ class Registry:
         self._authorization: str | None = None
         # As Docker: what runs on this very machine may have a certificate of its own making, or none.
         self._is_local = _is_local(self._host)
-        self._connection = Connection(verify=not self._is_local)
+        self._connection = Connection(local=self._is_local)
         self._base = self._find_base()
 
     # --- manifests and blobs

@@ -75,7 +75,7 @@ class Reference:
     def with_tag(self, tag: str) -> Reference:
         """The same repository under another tag. Raises InvalidParameter."""
         if not _TAG_RE.fullmatch(tag):
-            raise InvalidParameter(f"invalid tag format: {tag!r}" if tag else "invalid tag format")
+            raise InvalidParameter("invalid tag format", hint=f"{tag!r} is no tag; one looks like v1.0")
         return Reference(self.domain, self.repository, tag=tag)
 
     def with_digest(self, digest: str) -> Reference:

@@ -6,6 +6,7 @@ import asyncio
 import gzip
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar, cast
@@ -116,7 +117,8 @@ class Registries:
 
 
 async def _in_thread(output: Output, work: Callable[[Output, threading.Event], T]) -> T:
-    """Run blocking work in a thread; its messages arrive in the loop, and cancelling tells it to stop."""
+    """Run blocking work in a thread of its own, for it may take minutes; its messages arrive in the loop, and
+    cancelling tells it to stop."""
     loop = asyncio.get_running_loop()
     stop = threading.Event()
 
@@ -125,12 +127,17 @@ async def _in_thread(output: Output, work: Callable[[Output, threading.Event], T
             raise Stopped
         loop.call_soon_threadsafe(output, message)
 
-    task = asyncio.ensure_future(asyncio.to_thread(work, emit, stop))
+    executor = ThreadPoolExecutor(1, thread_name_prefix="registry")
+    future = loop.run_in_executor(executor, work, emit, stop)
     try:
-        return await asyncio.shield(task)
+        return await asyncio.shield(future)
     except asyncio.CancelledError:
         stop.set()
+        # Nobody waits for it any more: what it ends with is not to be reported as forgotten.
+        future.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
         raise
+    finally:
+        executor.shutdown(wait=False)
 
 
 class _Sink:

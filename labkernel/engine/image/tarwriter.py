@@ -78,7 +78,7 @@ def write_tar(
             base = base or b"."
             top = Node(parent, base, b"", os.lstat(base, dir_fd=parent))
             called = base if name is None else os.fsencode(name).strip(b"/")
-            if called not in (b"", b"."):
+            if called:
                 writer.add(top, called)
             elif not top.is_directory:
                 raise System(f"{path}: only a directory can be packed without its own name")

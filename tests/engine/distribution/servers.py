@@ -6,6 +6,7 @@ from __future__ import annotations
 import base64
 import json
 import socket
+import ssl
 import subprocess
 import threading
 import time
@@ -90,9 +91,11 @@ class Request(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def http_server(respond: Respond) -> Iterator[str]:
+def http_server(respond: Respond, tls: ssl.SSLContext | None = None) -> Iterator[str]:
     """A server that lets `respond` answer every request: its `127.0.0.1:port`."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), Request)
+    if tls is not None:
+        server.socket = tls.wrap_socket(server.socket, server_side=True)
     server.daemon_threads = True
     server.respond = respond  # type: ignore[attr-defined]
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
@@ -112,7 +115,7 @@ class TokenServer:
         self.certificate = directory / "certificate.pem"
         self.lifetime = 300
         self.given = 0
-        self._key = directory / "key.pem"
+        self.key = directory / "key.pem"
         new = [
             "openssl",
             "req",
@@ -125,9 +128,7 @@ class TokenServer:
             "-subj",
             "/CN=tokens",
         ]
-        subprocess.run(
-            [*new, "-keyout", self._key, "-out", self.certificate], check=True, capture_output=True
-        )
+        subprocess.run([*new, "-keyout", self.key, "-out", self.certificate], check=True, capture_output=True)
         self._chain = ["".join(self.certificate.read_text().splitlines()[1:-1])]
 
     def respond(self, request: Request) -> None:
@@ -159,7 +160,7 @@ class TokenServer:
         }
         parts = [{"typ": "JWT", "alg": "RS256", "x5c": self._chain}, claims]
         signed = ".".join(_base64(json.dumps(part).encode()) for part in parts)
-        sign = ["openssl", "dgst", "-sha256", "-sign", str(self._key)]
+        sign = ["openssl", "dgst", "-sha256", "-sign", str(self.key)]
         signature = subprocess.run(sign, input=signed.encode(), check=True, capture_output=True).stdout
         return f"{signed}.{_base64(signature)}"
 

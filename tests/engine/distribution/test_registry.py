@@ -7,8 +7,10 @@ import io
 import json
 import re
 import socket
+import ssl
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -100,17 +102,40 @@ def test_something_that_is_no_registry(status: int) -> None:
         opened(domain)
 
 
-def test_certificates_are_checked(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Only a registry on this very machine may do without a good one."""
-    assert connection.Connection()._opener is not None
+def test_only_a_local_registry_does_without_tls(monkeypatch: pytest.MonkeyPatch) -> None:
     with http_server(lambda request: request.answer(200)) as domain:
-        assert opened(domain)._base == f"http://{domain}/v2/"
+        opened(domain)
         # The same server under a name that is not local is asked by https only.
         port = domain.partition(":")[2]
-        host = socket.gethostname()
-        monkeypatch.setattr(connection, "_look_up", lambda *_: socket.getaddrinfo("127.0.0.1", port))
-        with pytest.raises(Unavailable, match=f'Get "https://{host}.test:{port}/v2/": '):
-            opened(f"{host}.test:{port}")
+        address = socket.getaddrinfo("127.0.0.1", int(port), type=socket.SOCK_STREAM)
+        monkeypatch.setattr(connection, "_look_up", lambda *_: address)
+        with pytest.raises(Unavailable, match=f'Get "https://registry.test:{port}/v2/": '):
+            opened(f"registry.test:{port}")
+
+
+def test_only_a_local_registry_does_without_a_good_certificate(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    tokens = TokenServer(tmp_path)  # For its certificate, which nobody has signed.
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(tokens.certificate, tokens.key)
+    with http_server(lambda request: request.answer(200), context) as domain:
+        opened(domain)
+        port = domain.partition(":")[2]
+        address = socket.getaddrinfo("127.0.0.1", int(port), type=socket.SOCK_STREAM)
+        monkeypatch.setattr(connection, "_look_up", lambda *_: address)
+        with pytest.raises(Unavailable, match="certificate verify failed"):
+            opened(f"registry.test:{port}")
+
+
+def test_a_local_registry_is_reached_past_the_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{free_port()}")
+    monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{free_port()}")
+    monkeypatch.delenv("no_proxy", raising=False)
+    with http_server(lambda request: request.answer(200)) as domain:
+        opened(domain)
+    with pytest.raises(Unavailable, match="connection refused"):
+        opened("registry.test")
 
 
 # --- a real registry
