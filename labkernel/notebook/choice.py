@@ -48,12 +48,8 @@ class Choice:
 
 def greeting(client: DockerClient) -> str:
     """One line: which engine answers, its version, and where."""
-    from importlib.metadata import version
-
-    found = client.version()
+    version = client.version()
     # Docker's packages from Debian leave the platform's name empty.
-    name = (found.get("Platform") or {}).get("Name") or "Docker Engine"
+    name = (version.get("Platform") or {}).get("Name") or "Docker Engine"
     host = os.environ.get("DOCKER_HOST", "the default socket")
-    return (
-        f"labkernel {version('labkernel')}: {name} {found['Version']} (API {found['ApiVersion']}) at {host}"
-    )
+    return f"{name} {version['Version']} (API {version['ApiVersion']}) answers at {host}"

@@ -41,7 +41,7 @@ def test_a_directory_that_cannot_be_written_is_one_block() -> None:
 def test_the_first_cells_in_a_browser(docker_host: Daemon, tmp_path: Path) -> None:
     with lab(tmp_path, docker_host.url) as server, page() as browser:
         open_notebook(browser, server, FIRST_LESSON)
-        assert "labkernel" in run_cell(browser, 0).locator(".jp-OutputArea").inner_text()
+        assert "answers at" in run_cell(browser, 0).locator(".jp-OutputArea").inner_text()
         run_cell(browser, 1)
         assert "Hello World" in run_cell(browser, 2).locator(".jp-OutputArea").inner_text()
         dockerfile = browser.locator(".jp-CodeCell", has_text="%%dockerfile").first
