@@ -215,7 +215,7 @@ class Launcher:
     def kill(self, key: str, signal: int) -> None:
         """Send a signal to a container's first process, or to one that exec started, by its id.
 
-        One that has ended is no error.
+        One that has ended is no error. SIGKILL ends a paused container too.
         """
         if key in self._running:
             self._send({"do": "kill", "key": key, "signal": int(signal)}, [])
@@ -277,6 +277,8 @@ class Launcher:
     ) -> Started:
         if self._socket.fileno() < 0:
             raise System("the launcher has ended")
+        if request["key"] in self._starting or request["key"] in self._running:
+            raise System(f"{request['key']} runs already")
         if terminal:
             streams = (None, None, None)
         request["streams"] = [fd is not None for fd in streams]

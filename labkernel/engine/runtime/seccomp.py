@@ -2,8 +2,8 @@
 
 The profile is a list of what may be called; everything else fails with EPERM, or with ENOSYS where it is
 newer than the list. Some calls are let through with a capability only. Source: the default profile of the
-Moby project (profiles/seccomp) and "Seccomp security profiles for Docker" in Docker's documentation. libseccomp knows the
-numbers of the calls; what it does not know is left out.
+Moby project (profiles/seccomp) and "Seccomp security profiles for Docker" in its documentation. libseccomp
+knows the numbers of the calls; what it does not know is left out.
 """
 
 from __future__ import annotations

@@ -44,8 +44,8 @@ class Rule:
 class Architecture:
     """The rules of one kind of program (`audit`: linux/audit.h's AUDIT_ARCH): the first that fits decides.
 
-    Numbers above `newest`, which is at least the largest with rules, get `unknown`; others without a rule that
-    fits get `otherwise`.
+    Numbers above `newest`, which is at least the largest with rules, get `unknown`; others without a rule
+    that fits get `otherwise`.
     """
 
     audit: int

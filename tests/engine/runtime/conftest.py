@@ -16,3 +16,10 @@ def box(root: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     directory: Path = tmp_path_factory.mktemp("lab")
     with lab(directory) as opened:
         yield opened
+
+
+@pytest.fixture(scope="module")
+def sleeper(box: Lab) -> str:
+    """The id of a container that waits; TERM ends it with 5."""
+    name, _ = box.start("sh", "-c", "trap 'exit 5' TERM; while :; do sleep 0.1; done", hostname="sleeper")
+    return name

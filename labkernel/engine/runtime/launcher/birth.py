@@ -81,9 +81,6 @@ def container(birth: Birth, spec: dict[str, Any], bundle: str) -> NoReturn:
 def joining(birth: Birth, pidfd: int) -> NoReturn:
     """One more process of a running container (exec): it enters what `container` made."""
     story = birth.story
-    # Until it executes, processes of the container must not look into this one, which still has the host's
-    # program.
-    processes.set_dumpable(False)
     forget_the_launcher()
     story.begin("cgroup", ", ".join(birth.cgroup["join"] or [birth.cgroup["into"]]))
     cgroup.join(birth.cgroup)
@@ -98,6 +95,8 @@ def joining(birth: Birth, pidfd: int) -> NoReturn:
 def forget_the_launcher() -> None:
     """Undo what the launcher has set for itself."""
     gc.disable()
+    # Processes of a container that this one joins must not look into it: it has the host's files still.
+    processes.set_dumpable(False)
     # A module imported from here on could come from the container's files.
     sys.path.clear()
     sys.meta_path.clear()
@@ -284,6 +283,9 @@ def enter_working_directory(path: str) -> None:
 def refuse_own_program(path: str) -> None:
     """A command that links to /proc/self/exe means the host's program, and a way to write to it
     (CVE-2019-5736).
+
+    What gets past this, such as a script that names it, finds the kernel refusing to write to a program
+    that runs: the launcher does, and no container outlives it.
     """
     try:
         if os.path.samestat(os.stat(path), os.stat("/proc/self/exe")):
@@ -294,7 +296,7 @@ def refuse_own_program(path: str) -> None:
 
 def report(birth: Birth) -> None:
     """The story so far, with the terminal's master where there is one."""
-    message = marshal.dumps({"steps": birth.story.steps, "warnings": birth.story.warnings})
+    message = marshal.dumps({"steps": birth.story.told(), "warnings": birth.story.warnings})
     socket.send_fds(
         birth.channel, [message], [birth.terminal[0]] if birth.terminal else [], socket.MSG_NOSIGNAL
     )

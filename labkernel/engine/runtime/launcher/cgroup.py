@@ -102,13 +102,18 @@ def members(plan: dict[str, Any]) -> list[int]:
     return []
 
 
-def kill_members(plan: dict[str, Any]) -> None:
-    """SIGKILL for every process in the cgroups, frozen ones included."""
+def thaw(plan: dict[str, Any]) -> None:
+    """Let frozen processes go on."""
     for path, value in plan["thaw"]:
         try:
             write(path, value)
-        except OSError:
+        except OSError:  # never frozen: there is no such group
             continue
+
+
+def kill_members(plan: dict[str, Any]) -> None:
+    """SIGKILL for every process in the cgroups, frozen ones included."""
+    thaw(plan)
     for pid in members(plan):
         try:
             os.kill(pid, signal.SIGKILL)
@@ -125,7 +130,6 @@ def remove(plan: dict[str, Any]) -> bool:
         except FileNotFoundError:
             continue
         except OSError as error:
-            if error.errno != errno.EBUSY:
-                raise
-            gone = False
+            # Whatever else is wrong with it will not change by trying again.
+            gone = gone and error.errno != errno.EBUSY
     return gone

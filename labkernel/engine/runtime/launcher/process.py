@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 #: A message longer than this arrives as a file in memory.
 LARGEST_MESSAGE = 64 * 1024
+LONGEST_REASON = 4000
 ALL_IDS = 2**32 - 1
 
 
@@ -158,7 +159,7 @@ class LauncherProcess:
                 "clone", "new namespaces: " + " ".join(kind for kind, path in wanted.items() if not path)
             )
             child = self.fork(request, fds, container, story, new, into)
-        except (OSError, Refused) as error:
+        except Exception as error:  # whatever it is, the containers that run must not suffer
             self.removals.append(plan)
             self.send(
                 {**_failure(error, story), "event": "failed", "key": request["key"], "steps": story.steps}
@@ -189,7 +190,7 @@ class LauncherProcess:
                 into = os.open(first.container.cgroup["into"], os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             request["pidfd"] = pidfd
             self.fork(request, fds, first.container, story, 0, into)
-        except (OSError, Refused) as error:
+        except Exception as error:  # whatever it is, the containers that run must not suffer
             self.send(
                 {**_failure(error, story), "event": "failed", "key": request["key"], "steps": story.steps}
             )
@@ -236,7 +237,7 @@ class LauncherProcess:
         except BaseException as error:
             try:
                 failure = _failure(error, new.story)
-                new.channel.send(marshal.dumps({"failure": failure, "steps": new.story.steps}))
+                new.channel.send(marshal.dumps({"failure": failure, "steps": new.story.told()}))
             finally:
                 os._exit(1)
 
@@ -250,8 +251,14 @@ class LauncherProcess:
     def kill(self, key: str, number: int) -> None:
         """Signal a process that has not been waited for: its number cannot be another's yet."""
         child = self.by_key.get(key)
-        if child is not None:
+        if child is None:
+            return
+        if number == signal.SIGKILL and child.pid == child.container.pid:
+            cgroup.thaw(child.container.cgroup)  # what is frozen by v1 does not die
+        try:
             os.kill(child.pid, number)
+        except OSError:  # no such signal
+            return
 
     # Events
 
@@ -368,13 +375,14 @@ def mapped_ids() -> int:
 def _failure(error: BaseException, story: Story) -> dict[str, Any]:
     """What the engine is told of a failed birth."""
     if isinstance(error, Refused):
-        return {"kind": error.kind, "message": error.message, "step": story.name}
+        return {"kind": error.kind, "message": error.message[:LONGEST_REASON], "step": story.name}
     if isinstance(error, OSError):
         where = f"{error.filename}: " if error.filename else ""
         name = errno.errorcode.get(error.errno or 0, "")
         reason = (error.strerror or str(error)).lower()
         return {"kind": "other", "message": f"{story.name}: {where}{reason} ({name})", "step": story.name}
-    return {"kind": "other", "message": f"{story.name}: {type(error).__name__}: {error}", "step": story.name}
+    message = f"{story.name}: {type(error).__name__}: {error}"[:LONGEST_REASON]
+    return {"kind": "other", "message": message, "step": story.name}
 
 
 def main(fd: int) -> None:

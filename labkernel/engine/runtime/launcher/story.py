@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import time
 
+#: Users can make details and steps as long and as many as they like; a message holds so much.
+LONGEST_DETAIL = 300
+MOST_STEPS = 100
+
 
 class Refused(Exception):
     """A birth that cannot go on, for a reason that the user can act on. `kind` is one of
@@ -31,7 +35,11 @@ class Story:
         now = time.perf_counter_ns()
         if self.name:
             self.steps.append((self.name, self._detail, (now - self._since) // 1000))
-        self.name, self._detail, self._since = name, detail, now
+        self.name, self._detail, self._since = name, detail[:LONGEST_DETAIL], now
+
+    def told(self) -> list[tuple[str, str, int]]:
+        """The steps, or the last of them where there are so many that no message would hold them."""
+        return self.steps[-MOST_STEPS:]
 
     def end(self) -> None:
         """The last step is over."""
