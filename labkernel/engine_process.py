@@ -57,7 +57,9 @@ def default_root() -> Path:
 
 
 def host_for(root: Path | None = None) -> str:
-    """The address of the engine that works on `root`: beside its things, but for the default's, in the run directory."""
+    """The address of the engine that works on `root`: beside its things, but for the default's, in the run
+    directory.
+    """
     if root is not None and root.absolute() != default_root().absolute():
         return f"unix://{root.absolute() / 'engine.sock'}"
     if os.environ.get("LABKERNEL_ROOT"):
@@ -113,9 +115,13 @@ def start(root: Path | None = None, host: str | None = None) -> str:
                 return address
             said = log.read_bytes()[begun:].decode("utf-8", "replace").strip()
             lines = [line for line in said.splitlines() if line.strip()]
-            hint = next((line.removeprefix("hint: ") for line in lines if line.startswith("hint: ")), f"see {log}")
+            hint = next(
+                (line.removeprefix("hint: ") for line in lines if line.startswith("hint: ")), f"see {log}"
+            )
             words = [line.removeprefix("labkernel: ") for line in lines if not line.startswith("hint: ")]
-            raise EngineProcessError(f"the engine did not start: {words[-1] if words else f'exit status {ended}'}", hint)
+            raise EngineProcessError(
+                f"the engine did not start: {words[-1] if words else f'exit status {ended}'}", hint
+            )
         time.sleep(0.01)
     process.terminate()
     raise EngineProcessError(f"the engine did not answer within {START_TIMEOUT:.0f} seconds", f"see {log}")
@@ -138,9 +144,13 @@ def stop(root: Path | None = None, host: str | None = None, *, timeout: float = 
     try:
         signal.pidfd_send_signal(descriptor, signal.SIGTERM)
         if not select.select([descriptor], [], [], timeout)[0]:
-            raise EngineProcessError(f"the engine (process {pid}) did not end within {timeout:.0f} seconds", f"kill -9 {pid}")
+            raise EngineProcessError(
+                f"the engine (process {pid}) did not end within {timeout:.0f} seconds", f"kill -9 {pid}"
+            )
     except PermissionError:
-        raise EngineProcessError(f"the engine (process {pid}) belongs to another user", "stop it as that user") from None
+        raise EngineProcessError(
+            f"the engine (process {pid}) belongs to another user", "stop it as that user"
+        ) from None
     finally:
         os.close(descriptor)
     return True

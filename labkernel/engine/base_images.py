@@ -1,4 +1,6 @@
-"""Where an image comes from when it is named: the store, a registry that answers, or the catalog, in this order."""
+"""Where an image comes from when it is named: the store, a registry that answers, or the catalog, in this
+order.
+"""
 
 from __future__ import annotations
 
@@ -22,9 +24,9 @@ from labkernel.engine.errors import NotFound, Unavailable
 from labkernel.engine.events import Events
 from labkernel.engine.image import config as image_config
 from labkernel.engine.image.images import Image, Images
+from labkernel.engine.image.reference import DEFAULT_DOMAIN, OFFICIAL_PREFIX, Reference, parse_reference
 from labkernel.engine.image.registries import Registries
 from labkernel.engine.image.tarwriter import write_tar
-from labkernel.engine.image.reference import DEFAULT_DOMAIN, OFFICIAL_PREFIX, Reference, parse_reference
 
 log = logging.getLogger(__name__)
 
@@ -90,11 +92,13 @@ class BaseImages:
     def _nobody_has_it(self, reference: Reference, error: Unavailable) -> NotFound:
         known = [ref.familiar for image in self._images.list() for ref in self._images.references(image.id)]
         known += self._catalog.names()
-        near = get_close_matches(reference.familiar, known, n=3) or get_close_matches(reference.familiar_name, known, n=3)
+        near = get_close_matches(reference.familiar, known, n=3) or get_close_matches(
+            reference.familiar_name, known, n=3
+        )
         hint = f"did you mean {' or '.join(dict.fromkeys(near))}? " if near else ""
         return NotFound(
-            f"pull access denied for {reference.familiar_name}, repository does not exist or may require 'docker login': "
-            f"{error.message}",
+            f"pull access denied for {reference.familiar_name}, repository does not exist or may require "
+            f"'docker login': {error.message}",
             hint=f"{hint}the catalog makes {', '.join(self._catalog.names())} with no registry; "
             "`labkernel images load FILE` brings others",
         )
@@ -153,7 +157,11 @@ def _receive(directory: Path, place: Path) -> BuildContext:
 
 def _catalog_name(reference: Reference) -> str | None:
     """`docker.io/library/debian:latest` -> `debian:latest`; None for what the catalog cannot have."""
-    if reference.domain != DEFAULT_DOMAIN or not reference.repository.startswith(OFFICIAL_PREFIX) or reference.digest:
+    if (
+        reference.domain != DEFAULT_DOMAIN
+        or not reference.repository.startswith(OFFICIAL_PREFIX)
+        or reference.digest
+    ):
         return None
     return f"{reference.familiar_name}:{reference.tag}"
 
@@ -161,15 +169,20 @@ def _catalog_name(reference: Reference) -> str | None:
 def _message(progress: Progress) -> dict[str, Any]:
     message: dict[str, Any] = {"status": progress.text, "id": f"{progress.step}/{progress.steps}"}
     if progress.total:
-        message["progressDetail"] = {"current": progress.done, "total": progress.total, "units": progress.unit}
+        message["progressDetail"] = {
+            "current": progress.done,
+            "total": progress.total,
+            "units": progress.unit,
+        }
         message["progress"] = f"{progress.done}/{progress.total} {progress.unit}"
     return message
 
 
 def cache_directory() -> Path:
-    """Where the catalog keeps downloads: once per machine and user, so that a second engine fetches nothing again."""
+    """Where the catalog keeps downloads: once per machine and user, so that a second engine fetches
+    nothing again.
+    """
     from platformdirs import user_cache_path
 
     chosen = os.environ.get("LABKERNEL_CACHE")
     return Path(chosen) if chosen else user_cache_path("labkernel")
-

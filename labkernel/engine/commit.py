@@ -10,6 +10,7 @@ from labkernel.engine.build.arguments import BuildArguments
 from labkernel.engine.build.container_config import ConfigError, ConfigState, apply, complete, expanded
 from labkernel.engine.build.instructions import instruction
 from labkernel.engine.build.parser import parse
+from labkernel.engine.containers.config import merge_image
 from labkernel.engine.containers.container import Container
 from labkernel.engine.errors import InvalidParameter
 from labkernel.engine.image import config as image_config
@@ -33,10 +34,12 @@ def apply_changes(config: Mapping[str, Any] | None, changes: Sequence[str]) -> d
     state = ConfigState(changed, BuildArguments({}))
     dockerfile = parse("\n".join(lines))
     for node in dockerfile.nodes:
+        if node.name.upper() not in _CHANGES:
+            raise InvalidParameter(
+                f"{node.name.lower()} is not a valid change command",
+                hint=f"one of {', '.join(sorted(_CHANGES))}",
+            )
         step = instruction(dockerfile, node)
-        word = node.name.upper()
-        if word not in _CHANGES:
-            raise InvalidParameter(f"{word.lower()} is not a valid change command", hint=f"one of {', '.join(sorted(_CHANGES))}")
         try:
             apply(expanded(step, state), state)
         except ConfigError as error:
@@ -53,10 +56,11 @@ async def commit(
     author: str,
     config: Mapping[str, Any] | None = None,
 ) -> Image:
-    """An image of the container's file system as it is now. `config` replaces fields of the container's own."""
-    given = {key: value for key, value in (config or {}).items() if value not in (None, "", [], {}, False)}
-    own = {key: value for key, value in container.config.items() if key not in ("StopTimeout",)}
-    settled = apply_changes({**own, **given}, changes)
+    """An image of the container's file system as it is now. `config` replaces fields of the container's
+    own.
+    """
+    settled = apply_changes(config, changes)
+    merge_image(settled, container.config)
     layer = await asyncio.to_thread(images.store.layers.capture, container.upper, container.chain_id)
     base = images.get(container.image).config
     created = image_config.timestamp()

@@ -22,8 +22,8 @@ log = logging.getLogger(__name__)
 def serve(root: Path, host: str, *, lower: Sequence[Path] = ()) -> int:
     """Run an engine in this process until SIGTERM or SIGINT; the answer is the process's exit status.
 
-    `host` is `unix://PATH`. As an ordinary user the process becomes root of a user namespace first. `lower` are the
-    directories of other engines, whose images are seen here and never written.
+    `host` is `unix://PATH`. As an ordinary user the process becomes root of a user namespace first. `lower`
+    are the directories of other engines, whose images are seen here and never written.
 
     Raises:
         InvalidParameter: not a unix socket's address.
@@ -40,9 +40,11 @@ def serve(root: Path, host: str, *, lower: Sequence[Path] = ()) -> int:
         listener = _listen(socket_path)
     except PermissionError as error:
         raise System(
-            f"{error.filename}: permission denied", hint="choose another place with --root DIR and --host unix://PATH"
+            f"{error.filename}: permission denied",
+            hint="choose another place with --root DIR and --host unix://PATH",
         ) from None
-    # Before any thread and before the loop: namespaces are a thread's, and unshare(2) takes a single-threaded process.
+    # Before any thread and before the loop: namespaces are a thread's, and unshare(2) takes a
+    # single-threaded process.
     mapping = None
     if os.geteuid() != 0:
         from labkernel.engine.runtime.rootless import enter_user_namespace
@@ -71,9 +73,9 @@ def serve(root: Path, host: str, *, lower: Sequence[Path] = ()) -> int:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, ended.set)
-        waiting = asyncio.ensure_future(ended.wait())
-        await asyncio.wait([waiting, engine.launcher.lost], return_when=asyncio.FIRST_COMPLETED)
-        lost = not ended.is_set()
+        engine.launcher.lost.add_done_callback(lambda _: ended.set())
+        await ended.wait()
+        lost = engine.launcher.lost.done()
         if lost:
             log.error("the launcher was killed, and its containers with it; this engine ends")
         await server.close()
@@ -95,7 +97,8 @@ def _lock(root: Path) -> int:
     except BlockingIOError:
         os.close(descriptor)
         raise Conflict(
-            f"another engine works on {root}", hint="`labkernel engine status` shows it; --root DIR takes another place"
+            f"another engine works on {root}",
+            hint="`labkernel engine status` shows it; --root DIR takes another place",
         ) from None
     return descriptor
 
@@ -105,7 +108,9 @@ def _listen(path: Path) -> socket.socket:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
     if len(os.fsencode(path)) > 107:
-        raise InvalidParameter(f"{path} is too long for a unix socket", hint="at most 107 bytes: --host unix:///tmp/...")
+        raise InvalidParameter(
+            f"{path} is too long for a unix socket", hint="at most 107 bytes: --host unix:///tmp/..."
+        )
     if path.exists():
         if not stat.S_ISSOCK(path.stat().st_mode):
             raise Conflict(f"{path} is there and is not a socket", hint="choose another --host unix://PATH")

@@ -13,8 +13,9 @@ from typing import Any
 class Database:
     """One connection behind a lock. A row is a `sqlite3.Row`.
 
-    Writes survive the engine being killed at any moment (WAL); `synchronous=NORMAL` lets the last transactions
-    before a power cut be lost, never the file's consistency (sqlite.org/pragma.html#pragma_synchronous).
+    Writes survive the engine being killed at any moment (WAL); `synchronous=NORMAL` lets the last
+    transactions before a power cut be lost, never the file's consistency
+    (sqlite.org/pragma.html#pragma_synchronous).
     """
 
     def __init__(self, path: Path) -> None:

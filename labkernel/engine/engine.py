@@ -54,11 +54,15 @@ class Engine:
 
     @classmethod
     async def open(cls, root: Path, *, mapping: Mapping | None = None, lower: Sequence[Path] = ()) -> Engine:
-        """Open the directory, whatever state a killed engine left it in; nothing of that engine stays behind."""
+        """Open the directory, whatever state a killed engine left it in; nothing of that engine stays
+        behind.
+        """
         root.mkdir(mode=0o711, parents=True, exist_ok=True)
         database = Database(root / "metadata.sqlite")
         launcher = await Launcher.start(root / "runtime")
-        networks = await Networks.open(state_dir=root / "network", database=database, rootless=mapping is not None)
+        networks = await Networks.open(
+            state_dir=root / "network", database=database, rootless=mapping is not None
+        )
         store = Store(
             root,
             database,
@@ -109,14 +113,17 @@ class Engine:
         return engine
 
     def limits(self) -> list[str]:
-        """What does not work here, a plain sentence each, with what to do about it where something can be done."""
+        """What does not work here, a plain sentence each, with what to do about it where something can be
+        done.
+        """
         return [*self.launcher.limits(), *self.networks.limits()]
 
     async def close(self) -> None:
         """End every container and leave the machine as it was found."""
         running = [container for container in self.containers.all() if container.state.running]
         await asyncio.gather(
-            *(self.containers.lifecycle.stop(container, timeout=2) for container in running), return_exceptions=True
+            *(self.containers.lifecycle.stop(container, timeout=2) for container in running),
+            return_exceptions=True,
         )
         await self.launcher.close()
         await self.networks.close()

@@ -1,8 +1,8 @@
 """The kinds of error an engine call can end with.
 
 A kind says what sort of failure it was; `labkernel.engine.api.errors` alone maps kinds to HTTP statuses.
-The message is what the user reads, in Docker's own words where Docker has words for it. The hint, where there is
-one, says what to do next.
+The message is what the user reads, in Docker's own words where Docker has words for it. The hint, where
+there is one, says what to do next.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class NotModified(EngineError):
     """Nothing to do: the container is already in the state asked for."""
 
 
-class NotImplemented(EngineError):
+class NotOffered(EngineError):
     """The engine does not offer this."""
 
 

@@ -12,10 +12,13 @@ KEPT = 4096
 """Events remembered for `since`."""
 _BACKLOG = 10_000
 """Events a listener may fall behind before it is dropped."""
+_KEYS = frozenset(("action container daemon event image label network plugin scope type volume").split())
 _LEGACY_TYPES = ("container", "image")
 
 
-def make_event(kind: str, action: str, actor: str, attributes: Mapping[str, str], nanoseconds: int) -> dict[str, Any]:
+def make_event(
+    kind: str, action: str, actor: str, attributes: Mapping[str, str], nanoseconds: int
+) -> dict[str, Any]:
     """One event as the API writes it; containers and images also carry the three fields of API 1.21."""
     event: dict[str, Any] = {}
     if kind in _LEGACY_TYPES:
@@ -49,19 +52,26 @@ def matches(event: Mapping[str, Any], filters: Mapping[str, list[str]]) -> bool:
         if key == "scope":
             return value == "local"
         if key == "image":
-            names = (actor["ID"], attributes.get("name", "")) if kind == "image" else (attributes.get("image", ""),)
+            names = (
+                (actor["ID"], attributes.get("name", ""))
+                if kind == "image"
+                else (attributes.get("image", ""),)
+            )
             return any(value in (name, name.rpartition(":")[0]) for name in names)
         if kind != key:
-            if key == "volume" or key == "network" or key == "daemon":
-                return False
             return key == "container" and attributes.get("container") == value
         return bool(value == attributes.get("name") or actor["ID"].startswith(value))
 
-    return all(any(one(key, value) for value in values) for key, values in filters.items() if values)
+    # As dockerd, without a word about keys that mean nothing.
+    return all(
+        any(one(key, value) for value in values) for key, values in filters.items() if values and key in _KEYS
+    )
 
 
 class Events:
-    """The engine's events: published from its loop, remembered for a while, followed by any number of listeners."""
+    """The engine's events: published from its loop, remembered for a while, followed by any number of
+    listeners.
+    """
 
     def __init__(self) -> None:
         self._past: deque[dict[str, Any]] = deque(maxlen=KEPT)
@@ -84,9 +94,15 @@ class Events:
                 self._listeners.discard(listener)
 
     async def follow(
-        self, *, since: int | None = None, until: int | None = None, filters: Mapping[str, list[str]] | None = None
+        self,
+        *,
+        since: int | None = None,
+        until: int | None = None,
+        filters: Mapping[str, list[str]] | None = None,
     ) -> AsyncIterator[dict[str, Any]]:
-        """Events from `since` (now, if None) to `until` (for ever, if None), both in nanoseconds since 1970."""
+        """Events from `since` (now, if None) to `until` (for ever, if None), both in nanoseconds since
+        1970.
+        """
         wanted = filters or {}
         queue: asyncio.Queue[dict[str, Any]] = asyncio.Queue(_BACKLOG)
         past = list(self._past) if since is not None else []

@@ -1,7 +1,7 @@
 """A container's file system as seen from the engine: for cp, export, and filling a new volume.
 
-Overlays are mounted in the engine's own mount namespace, which ends with the engine: nobody else sees them and none
-is left when it is killed.
+Overlays are mounted in the engine's own mount namespace, which ends with the engine: nobody else sees them
+and none is left when it is killed.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from pathlib import Path
 from labkernel.engine.image.layers import copy_tree
 from labkernel.engine.image.store import Store
 from labkernel.engine.linux import mounts
-from labkernel.engine.linux.paths import RESOLVE_IN_ROOT, openat2
 from labkernel.engine.linux.namespaces import CLONE_NEWNS, unshare
+from labkernel.engine.linux.paths import RESOLVE_IN_ROOT, openat2
 
 
 def separate_mounts() -> None:
@@ -26,8 +26,12 @@ def separate_mounts() -> None:
 
 
 @contextmanager
-def mounted(store: Store, lower: Sequence[Path], upper: Path | None = None, work: Path | None = None) -> Iterator[Path]:
-    """The layers `lower` (top first) and, where given, a writable `upper`, as one directory for the time being."""
+def mounted(
+    store: Store, lower: Sequence[Path], upper: Path | None = None, work: Path | None = None
+) -> Iterator[Path]:
+    """The layers `lower` (top first) and, where given, a writable `upper`, as one directory for the time
+    being.
+    """
     with store.temporary() as place:
         if upper is None and len(lower) == 1:
             yield lower[0]
@@ -41,7 +45,10 @@ def mounted(store: Store, lower: Sequence[Path], upper: Path | None = None, work
         layers = os.open(store.layers.directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             short = f"/proc/self/fd/{layers}"
-            names = [f"{short}/{path.name}" if path.parent == store.layers.directory else str(path) for path in lower]
+            names = [
+                f"{short}/{path.name}" if path.parent == store.layers.directory else str(path)
+                for path in lower
+            ]
             options = "lowerdir=" + ":".join(names)
             if upper is not None:
                 options += f",upperdir={upper},workdir={work}"
@@ -59,8 +66,8 @@ def mounted(store: Store, lower: Sequence[Path], upper: Path | None = None, work
 def make_init_layer(directory: Path) -> Path:
     """The layer between an image and what its container writes: the places that every container mounts over.
 
-    Made of empty files and directories, so that mounting leaves no trace in the container's own layer (`docker diff`,
-    `docker commit`) and works on an image that has nothing at all.
+    Made of empty files and directories, so that mounting leaves no trace in the container's own layer
+    (`docker diff`, `docker commit`) and works on an image that has nothing at all.
     """
     for name in ("dev/pts", "dev/shm", "etc", "proc", "sys"):
         (directory / name).mkdir(mode=0o755, parents=True, exist_ok=True)
@@ -73,7 +80,9 @@ def make_init_layer(directory: Path) -> Path:
 
 
 def fill_volume(store: Store, lower: Sequence[Path], destination: str, volume: Path) -> None:
-    """Copy what the image has at `destination` into a new volume, as Docker does; nothing where it has nothing."""
+    """Copy what the image has at `destination` into a new volume, as Docker does; nothing where it has
+    nothing.
+    """
     relative = posixpath.normpath(destination).lstrip("/")
     if not any(os.path.lexists(layer / relative) for layer in lower):
         return
@@ -88,7 +97,12 @@ def fill_volume(store: Store, lower: Sequence[Path], destination: str, volume: P
         try:
             copy = place / "copy"
             copy.mkdir()
-            copy_tree(Path(f"/proc/self/fd/{source}"), copy, overlay=store.overlay, keep_ownership=store.layers.keep_ownership)
+            copy_tree(
+                Path(f"/proc/self/fd/{source}"),
+                copy,
+                overlay=store.overlay,
+                keep_ownership=store.layers.keep_ownership,
+            )
             status = os.fstat(source)
             os.chmod(copy, status.st_mode & 0o7777)
             if store.layers.keep_ownership:

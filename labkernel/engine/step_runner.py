@@ -29,7 +29,9 @@ class StepRunner:
         self._store = store
         self._init_layer = init_layer
 
-    async def run(self, step: RunStep, stdout: Callable[[bytes], None], stderr: Callable[[bytes], None]) -> int:
+    async def run(
+        self, step: RunStep, stdout: Callable[[bytes], None], stderr: Callable[[bytes], None]
+    ) -> int:
         """Run one RUN step; its exit code. Cancelled, it ends the container first."""
         config, host_config = container_config.complete({"HostConfig": step.host_config})
         config["Hostname"] = step.hostname
@@ -49,7 +51,9 @@ class StepRunner:
                     user=step.user,
                     hostname=step.hostname,
                     overlay=Overlay(
-                        [str(path) for path in (self._init_layer, *step.layers)], str(step.upper), str(step.work)
+                        [str(path) for path in (self._init_layer, *step.layers)],
+                        str(step.upper),
+                        str(step.work),
                     ),
                     mounts=mounts,
                     network="host" if endpoint.netns_path is None else endpoint.netns_path,
@@ -89,7 +93,11 @@ class StepRunner:
             return await self._run(container_id, directory, output, output)
 
     async def _run(
-        self, container_id: str, bundle: Path, stdout: Callable[[bytes], None], stderr: Callable[[bytes], None]
+        self,
+        container_id: str,
+        bundle: Path,
+        stdout: Callable[[bytes], None],
+        stderr: Callable[[bytes], None],
     ) -> int:
         stdio = Stdio(terminal=False, stdin=False)
         tap = stdio.tap()

@@ -12,7 +12,9 @@ _text = ""
 
 
 def rfc3339(nanoseconds: int | None = None) -> str:
-    """`2026-01-02T03:04:05.123456789Z`, of now by default; always nine digits, so that text order is time order."""
+    """`2026-01-02T03:04:05.123456789Z`, of now by default; always nine digits, so that text order is time
+    order.
+    """
     global _second, _text
     seconds, fraction = divmod(time.time_ns() if nanoseconds is None else nanoseconds, 1_000_000_000)
     if seconds != _second:
@@ -21,7 +23,9 @@ def rfc3339(nanoseconds: int | None = None) -> str:
 
 
 def ago(seconds: float) -> str:
-    """How long something has lasted, in the words of `docker ps`: "Less than a second", "About a minute", "3 hours"."""
+    """How long something has lasted, in the words of `docker ps`: "Less than a second", "About a minute",
+    "3 hours".
+    """
     whole = int(seconds)
     if whole < 1:
         return "Less than a second"

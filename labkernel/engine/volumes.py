@@ -35,10 +35,15 @@ CREATE TABLE IF NOT EXISTS volume_uses (
 
 def check_volume_name(name: str) -> None:
     """Raises InvalidParameter, in Docker's words."""
+    if len(name) == 1:
+        raise InvalidParameter(
+            f"create {name}: volume name is too short, names should be at least two alphanumeric characters"
+        )
     if not _NAME.fullmatch(name):
         raise InvalidParameter(
-            f'create {name}: "{name}" includes invalid characters for a local volume name, only '
-            '"[a-zA-Z0-9][a-zA-Z0-9_.-]" are allowed. If you intended to pass a host directory, use absolute path'
+            f'create {name}: "{name}" includes invalid characters for a local volume name, '
+            'only "[a-zA-Z0-9][a-zA-Z0-9_.-]" are allowed. '
+            "If you intended to pass a host directory, use absolute path"
         )
 
 
@@ -98,7 +103,9 @@ class Volumes:
         """The container is gone; with it, if asked, the anonymous volumes that nobody else uses."""
         names = [
             row["volume"]
-            for row in self._database.rows("SELECT volume FROM volume_uses WHERE container = ?", (container_id,))
+            for row in self._database.rows(
+                "SELECT volume FROM volume_uses WHERE container = ?", (container_id,)
+            )
         ]
         self._database.execute("DELETE FROM volume_uses WHERE container = ?", (container_id,))
         if remove_anonymous:
@@ -144,9 +151,8 @@ class Volumes:
 
     def _passes(self, volume: Mapping[str, Any], filters: Mapping[str, Sequence[str]]) -> bool:
         labels = volume["Labels"] or {}
-        if names := filters.get("name"):
-            if not any(name in volume["Name"] for name in names):
-                return False
+        if (names := filters.get("name")) and not any(name in volume["Name"] for name in names):
+            return False
         if (drivers := filters.get("driver")) and "local" not in drivers:
             return False
         for label in filters.get("label", ()):

@@ -6,13 +6,13 @@ import asyncio
 import json
 from typing import Any
 
-from labkernel.engine.api.http import Answer, Request, Response
-from labkernel.engine.api.images import Output, json_lines
+from labkernel.engine.api.http import Answer, Request, Response, json_error
+from labkernel.engine.api.images import Output, json_lines_once_begun
 from labkernel.engine.api.transfer import body_file
 from labkernel.engine.build.context import BuildContext
 from labkernel.engine.build.interface import BuildOptions, error_message
 from labkernel.engine.engine import Engine
-from labkernel.engine.errors import EngineError, InvalidParameter
+from labkernel.engine.errors import InvalidParameter
 
 _HOST_CONFIG = {
     "memory": "Memory",
@@ -22,6 +22,9 @@ _HOST_CONFIG = {
     "cpuperiod": "CpuPeriod",
     "shmsize": "ShmSize",
 }
+
+
+_SPOKEN = {"buildargs": "build args"}
 
 
 def build_options(request: Request) -> BuildOptions:
@@ -56,8 +59,9 @@ def _object(request: Request, name: str) -> dict[str, Any]:
         return {}
     try:
         value = json.loads(text)
-    except ValueError:
-        value = None
+    except json.JSONDecodeError as error:
+        said = json_error(error, "unexpected end of JSON input")
+        raise InvalidParameter(f"error reading {_SPOKEN.get(name, name)}: {said}") from None
     if not isinstance(value, dict):
         raise InvalidParameter(f"invalid {name}: {text!r} is not a JSON object")
     return value
@@ -69,7 +73,9 @@ async def build(engine: Engine, request: Request) -> Answer:
             "BuildKit is not offered", hint="DOCKER_BUILDKIT=0 docker build uses the builder that is"
         )
     if remote := request.argument("remote"):
-        raise InvalidParameter(f"building from {remote} is not offered", hint="fetch it, and build from the directory")
+        raise InvalidParameter(
+            f"building from {remote} is not offered", hint="fetch it, and build from the directory"
+        )
     options = build_options(request)
     with engine.store.temporary() as place:
         async with body_file(request) as tar:
@@ -77,12 +83,9 @@ async def build(engine: Engine, request: Request) -> Answer:
 
     async def work(output: Output) -> None:
         with context:
-            try:
-                await engine.builder.build(context, options, output)
-            except EngineError as error:
-                output(error_message(error))
+            await engine.builder.build(context, options, output)
 
-    return json_lines(work)
+    return await json_lines_once_begun(work, error_message)
 
 
 async def prune(engine: Engine, request: Request) -> Answer:

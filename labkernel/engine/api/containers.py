@@ -13,11 +13,13 @@ from labkernel.engine.containers import archive, bundle, processes, usage
 from labkernel.engine.containers import config as container_config
 from labkernel.engine.containers.container import Container
 from labkernel.engine.engine import Engine
-from labkernel.engine.errors import InvalidParameter
+from labkernel.engine.errors import EngineError, InvalidParameter
 
 _UPDATABLE = frozenset(
-    "BlkioWeight CpuShares CpuPeriod CpuQuota CpuRealtimePeriod CpuRealtimeRuntime CpusetCpus CpusetMems Memory "
-    "MemorySwap MemoryReservation KernelMemory PidsLimit NanoCpus RestartPolicy".split()
+    (
+        "BlkioWeight CpuShares CpuPeriod CpuQuota CpuRealtimePeriod CpuRealtimeRuntime CpusetCpus "
+        "CpusetMems Memory MemorySwap MemoryReservation KernelMemory PidsLimit NanoCpus RestartPolicy"
+    ).split()
 )
 
 
@@ -27,7 +29,7 @@ def _named(engine: Engine, request: Request) -> Container:
 
 async def list_(engine: Engine, request: Request) -> Answer:
     return Response.json(
-        engine.containers.list(
+        engine.containers.summaries(
             all=request.flag("all"),
             limit=request.integer("limit", 0) or 0,
             size=request.flag("size"),
@@ -66,7 +68,12 @@ async def restart(engine: Engine, request: Request) -> Answer:
 
 
 async def kill(engine: Engine, request: Request) -> Answer:
-    await engine.containers.lifecycle.kill(_named(engine, request), request.argument("signal") or "SIGKILL")
+    name = request.parameters["name"]
+    number = container_config.signal_number(request.argument("signal") or "SIGKILL")
+    try:
+        await engine.containers.lifecycle.kill(_named(engine, request), number)
+    except EngineError as error:
+        raise type(error)(f"Cannot kill container: {name}: {error.message}", hint=error.hint) from None
     return Response.empty()
 
 
@@ -81,14 +88,19 @@ async def unpause(engine: Engine, request: Request) -> Answer:
 
 
 async def wait(engine: Engine, request: Request) -> Answer:
-    """The head is sent at once, so that the client knows that the wait has begun before it starts the container."""
+    """The head is sent at once, so that the client knows that the wait has begun before it starts the
+    container.
+    """
     condition = request.argument("condition", "not-running")
     if condition not in ("", "not-running", "next-exit", "removed"):
         raise InvalidParameter(f'invalid condition: "{condition}"')
     ended = _named(engine, request).exit_of(condition)
 
     async def body() -> AsyncIterator[bytes]:
-        yield json.dumps({"StatusCode": await ended}).encode() + b"\n"
+        result: dict[str, Any] = {"StatusCode": await ended}
+        if request.api_version < (1, 42):
+            result = {"Error": None} | result
+        yield json.dumps(result).encode() + b"\n"
 
     return StreamResponse(body())
 
@@ -133,7 +145,9 @@ async def update(engine: Engine, request: Request) -> Answer:
     changed = {key: value for key, value in body.items() if key in _UPDATABLE and value not in (None, 0, "")}
     merged = {**container.host_config, **changed}
     if merged["RestartPolicy"].get("Name") and container.host_config["AutoRemove"]:
-        raise InvalidParameter("Restart policy cannot be updated because AutoRemove is enabled for the container")
+        raise InvalidParameter(
+            "Restart policy cannot be updated because AutoRemove is enabled for the container"
+        )
     container_config.validate(container.config, merged, engine.total_memory)
     container.host_config.update(changed)
     warnings = await engine.containers.lifecycle.update_limits(container)

@@ -14,7 +14,7 @@ STATUS: dict[type[errors.EngineError], int] = {
     errors.NotFound: 404,
     errors.Conflict: 409,
     errors.NotModified: 304,
-    errors.NotImplemented: 501,
+    errors.NotOffered: 501,
     errors.Unavailable: 503,
     errors.System: 500,
 }
@@ -29,7 +29,9 @@ def status_of(error: errors.EngineError) -> int:
 
 
 def error_body(error: errors.EngineError) -> dict[str, str]:
-    """`message` is Docker's field, in Docker's words; `hint` is a field of ours that other clients pass over."""
+    """`message` is Docker's field, in Docker's words; `hint` is a field of ours that other clients pass
+    over.
+    """
     body = {"message": error.message}
     if error.hint:
         body["hint"] = error.hint

@@ -30,13 +30,17 @@ async def start(engine: Engine, request: Request) -> Answer:
     body = await request.json(required=False)
     engine.execs.check_startable(asked)
     size = body.get("ConsoleSize")
-    rows_columns = (int(size[0]), int(size[1])) if isinstance(size, list) and len(size) == 2 and size[0] else None
+    rows_columns = (
+        (int(size[0]), int(size[1])) if isinstance(size, list) and len(size) == 2 and size[0] else None
+    )
     if body.get("Detach"):
         await engine.execs.start(asked, rows_columns)
         return Response.empty(200)
     terminal = asked.config["Tty"]
     keys = parse_detach_keys(asked.config["DetachKeys"]) if terminal else b""
-    wanted = {s for s in ("stdout", "stderr") if asked.config["AttachStdout" if s == "stdout" else "AttachStderr"]}
+    wanted = {
+        s for s in ("stdout", "stderr") if asked.config["AttachStdout" if s == "stdout" else "AttachStderr"]
+    }
     if terminal:
         wanted.add("stdout")
     tap = asked.stdio.tap()
@@ -50,7 +54,13 @@ async def start(engine: Engine, request: Request) -> Answer:
             await connection.write(text if terminal else frame("stdout", text))
             return None
         await converse(
-            connection, asked.stdio, tap, wanted, terminal=terminal, stdin=asked.config["AttachStdin"], keys=keys
+            connection,
+            asked.stdio,
+            tap,
+            wanted,
+            terminal=terminal,
+            stdin=asked.config["AttachStdin"],
+            keys=keys,
         )
     except Disconnected:
         pass

@@ -1,8 +1,9 @@
 """HTTP/1.1 for the engine: requests in, responses, streams and hijacked connections out.
 
-llhttp (through httptools) parses; this file owns the connection, because the Docker Engine API takes connections
-over: after `101 UPGRADED` (or a bare `200`) the socket carries raw bytes both ways, and the client closes its
-writing half to say that stdin has ended while it still reads. No HTTP framework hands over such a socket.
+llhttp (through httptools) parses; this file owns the connection, because the Docker Engine API takes
+connections over: after `101 UPGRADED` (or a bare `200`) the socket carries raw bytes both ways, and the
+client closes its writing half to say that stdin has ended while it still reads. No HTTP framework hands
+over such a socket.
 """
 
 from __future__ import annotations
@@ -38,7 +39,9 @@ class Disconnected(Exception):
 
 
 class ByteQueue:
-    """Bytes from a socket to a reader: bounded by pausing the socket, ended by end-of-file or by a lost connection."""
+    """Bytes from a socket to a reader: bounded by pausing the socket, ended by end-of-file or by a lost
+    connection.
+    """
 
     def __init__(self, pause: Callable[[], None], resume: Callable[[], None]) -> None:
         self._chunks: deque[bytes] = deque()
@@ -118,7 +121,9 @@ class Request:
         try:
             return int(text)
         except ValueError:
-            raise InvalidParameter(f"invalid value for {name}: {text!r} is not an integer") from None
+            raise InvalidParameter(
+                f'strconv.Atoi: parsing "{text}": invalid syntax', hint=f"{name} is a whole number"
+            ) from None
 
     def filters(self) -> dict[str, list[str]]:
         """The `filters` argument: `{"label": ["a=b"]}`, or the older `{"label": {"a=b": true}}`."""
@@ -128,7 +133,9 @@ class Request:
         try:
             given = json.loads(text)
             return {key: [str(value) for value in values] for key, values in given.items()}
-        except (ValueError, AttributeError, TypeError):
+        except json.JSONDecodeError as error:
+            raise InvalidParameter(json_error(error, "unexpected end of JSON input")) from None
+        except (AttributeError, TypeError):
             raise InvalidParameter(f"invalid filter: {text!r} is not a JSON object of lists") from None
 
     async def json(self, *, required: bool = True) -> dict[str, Any]:
@@ -144,21 +151,22 @@ class Request:
                 raise InvalidParameter(f"request body is larger than {JSON_LIMIT} bytes")
         if not data:
             if required:
-                raise InvalidParameter("invalid JSON: got EOF while reading request body")
+                raise InvalidParameter("EOF", hint="the request needs a JSON object as its body")
             return {}
-        kind = self.headers.get("content-type", "").split(";")[0].strip()
-        if kind and kind != "application/json":
-            raise InvalidParameter(
-                f"unsupported Content-Type header ({kind}): must be 'application/json'"
-            )
+        kind = self.headers.get("content-type", "application/json")
+        if kind.split(";")[0].strip() != "application/json":
+            raise InvalidParameter(f"Content-Type specified ({kind}) must be 'application/json'")
         try:
             value = json.loads(data)
+        except json.JSONDecodeError as error:
+            raise InvalidParameter(json_error(error, "unexpected EOF")) from None
         except (ValueError, RecursionError) as error:
             raise InvalidParameter(f"invalid JSON: {error}") from None
         if value is None:
             return {}
         if not isinstance(value, dict):
-            raise InvalidParameter(f"invalid JSON: expected an object, found {type(value).__name__}")
+            kind = {list: "array", str: "string", bool: "bool"}.get(type(value), "number")
+            raise InvalidParameter(f"json: cannot unmarshal {kind} into Go value of type object")
         return value
 
     async def hijack(self, content_type: str) -> HijackedStream:
@@ -214,7 +222,9 @@ class StreamResponse:
 
 
 class HijackedStream:
-    """The raw connection: `read()` what the client sends until it half-closes, `write()` what it shall get."""
+    """The raw connection: `read()` what the client sends until it half-closes, `write()` what it shall
+    get.
+    """
 
     def __init__(self, connection: Connection, incoming: ByteQueue) -> None:
         self._connection = connection
@@ -252,6 +262,8 @@ class Connection(asyncio.Protocol):
         self._task: asyncio.Task[None] | None = None
         self._incoming: ByteQueue | None = None  # where bytes go once the connection is hijacked
         self._upgrade_tail = b""
+        self._upgraded = False
+        self._upgrade_body = 0  # bytes of a request's body that follow although it asks to upgrade
         self._keep_alive = True
         self._head_size = 0
         self._writable = asyncio.Event()
@@ -269,15 +281,28 @@ class Connection(asyncio.Protocol):
         if self._incoming is not None:
             self._incoming.feed(data)
             return
-        if self._upgrade_tail:
-            self._upgrade_tail += data
+        if self._upgraded:
+            self._after_upgrade(data)
             return
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
-            self._upgrade_tail = data[upgrade.args[0] :]
+            self._upgraded = True
+            self._after_upgrade(data[upgrade.args[0] :])
         except httptools.HttpParserError as error:
             self._refuse(400, f"malformed HTTP request: {error}")
+
+    def _after_upgrade(self, data: bytes) -> None:
+        """llhttp takes everything after the head for the new protocol, but `POST /exec/{id}/start` has a
+        body first.
+        """
+        body, rest = data[: self._upgrade_body], data[self._upgrade_body :]
+        if self._upgrade_body:
+            self._requests[-1].body.feed(body)
+            self._upgrade_body -= len(body)
+            if not self._upgrade_body:
+                self._requests[-1].body.end()
+        self._upgrade_tail += rest
 
     def eof_received(self) -> bool:
         if self._incoming is not None:
@@ -339,6 +364,9 @@ class Connection(asyncio.Protocol):
         )
         if self._headers.get("expect", "").lower() == "100-continue":
             self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        length = self._headers.get("content-length", "")
+        if "upgrade" in self._headers and length.isdigit():
+            self._upgrade_body = int(length)
         self._requests.append(request)
         if self._task is None:
             self._task = asyncio.get_running_loop().create_task(self._serve())
@@ -347,7 +375,7 @@ class Connection(asyncio.Protocol):
         self._requests[-1].body.feed(body)
 
     def on_message_complete(self) -> None:
-        if self._requests:
+        if self._requests and not self._upgrade_body:
             self._requests[-1].body.end()
 
     # answering
@@ -406,7 +434,9 @@ class Connection(asyncio.Protocol):
         self._transport.write(self._head(response.status, headers) + body)
 
     async def _stream(self, request: Request, response: StreamResponse) -> None:
-        headers = {"Content-Type": response.content_type, **response.headers, "Transfer-Encoding": "chunked"}
+        headers = {**response.headers, "Transfer-Encoding": "chunked"}
+        if response.content_type:
+            headers["Content-Type"] = response.content_type
         self._transport.write(self._head(response.status, headers))
 
         async def send() -> None:
@@ -418,7 +448,8 @@ class Connection(asyncio.Protocol):
         await request.unless_disconnected(send())
 
     def _head(self, status: int, headers: dict[str, str]) -> bytes:
-        lines = [f"HTTP/1.1 {status} {HTTPStatus(status).phrase}"]
+        phrase = "UPGRADED" if status == 101 else HTTPStatus(status).phrase
+        lines = [f"HTTP/1.1 {status} {phrase}"]
         lines += [f"{name}: {value}" for name, value in (self._server.headers | headers).items()]
         return ("\r\n".join(lines) + "\r\n\r\n").encode("utf-8", "surrogateescape")
 
@@ -428,10 +459,10 @@ class Connection(asyncio.Protocol):
             incoming.feed(self._upgrade_tail)
         self._incoming = incoming
         if request.headers.get("upgrade"):
-            head = "HTTP/1.1 101 UPGRADED\r\nContent-Type: {}\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n"
+            headers = {"Content-Type": content_type, "Connection": "Upgrade", "Upgrade": "tcp"}
+            await self.write(self._head(101, headers))
         else:
-            head = "HTTP/1.1 200 OK\r\nContent-Type: {}\r\n\r\n"
-        await self.write(head.format(content_type).encode())
+            await self.write(self._head(200, {"Content-Type": content_type}))
         return HijackedStream(self, incoming)
 
     async def write(self, data: bytes) -> None:
@@ -471,6 +502,12 @@ class Server:
             self._server.close()
         for connection in list(self.connections):
             connection.close()
+
+
+def json_error(error: json.JSONDecodeError, at_end: str) -> str:
+    """What Go's encoding/json says of the same text: Docker's clients show it as it is."""
+    rest = error.doc[error.pos :].lstrip()
+    return f"invalid character '{rest[0]}' looking for beginning of value" if rest else at_end
 
 
 def split_version(path: str) -> tuple[str, tuple[int, int]]:

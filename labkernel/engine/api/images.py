@@ -7,7 +7,7 @@ import base64
 import binascii
 import json
 import logging
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine
 from typing import Any
 
 from labkernel.engine.api.errors import stream_error
@@ -18,43 +18,74 @@ from labkernel.engine.commit import commit as commit_container
 from labkernel.engine.engine import Engine
 from labkernel.engine.errors import EngineError, InvalidParameter, NotFound, System
 from labkernel.engine.image.images import Image
-from labkernel.engine.image.reference import Reference, parse_reference
+from labkernel.engine.image.reference import Reference, is_digest, parse_reference
 
 log = logging.getLogger(__name__)
 
 Output = Callable[[dict[str, Any]], None]
-_FILTERS = frozenset("before dangling label reference since until".split())
+_FILTERS = frozenset(["before", "dangling", "label", "reference", "since", "until"])
 
 
 def _named(engine: Engine, request: Request) -> Image:
     return engine.images.resolve(request.parameters["name"])
 
 
-def json_lines(work: Callable[[Output], Coroutine[Any, Any, Any]]) -> StreamResponse:
-    """A stream of JSON messages, one a line, ended by the error that ended the work; cancelled with its client."""
-    queue: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()
+class _Messages:
+    """Work that tells what it does in JSON messages; begun at once, cancelled with its client."""
 
-    async def run() -> None:
+    def __init__(
+        self,
+        work: Callable[[Output], Coroutine[Any, Any, Any]],
+        describe: Callable[[EngineError], dict[str, Any]],
+    ) -> None:
+        self._queue: asyncio.Queue[dict[str, Any] | EngineError | None] = asyncio.Queue()
+        self._work, self._describe = work, describe
+        self._task = asyncio.get_running_loop().create_task(self._run())
+
+    async def _run(self) -> None:
         try:
-            await work(queue.put_nowait)
+            await self._work(self._queue.put_nowait)
         except EngineError as error:
-            queue.put_nowait(stream_error(error))
+            self._queue.put_nowait(error)
         except Exception as error:
             log.exception("in the middle of a stream")
-            queue.put_nowait(stream_error(System(f"internal error: {type(error).__name__}: {error}")))
+            self._queue.put_nowait(System(f"internal error: {type(error).__name__}: {error}"))
         finally:
-            queue.put_nowait(None)
+            self._queue.put_nowait(None)
 
-    async def chunks() -> AsyncIterator[bytes]:
-        task = asyncio.ensure_future(run())
+    async def first(self) -> dict[str, Any] | None:
+        """The first message; an error before it is raised."""
+        message = await self._queue.get()
+        if isinstance(message, EngineError):
+            raise message
+        return message
+
+    async def lines(self, first: dict[str, Any] | None = None) -> AsyncIterator[bytes]:
         try:
-            while (message := await queue.get()) is not None:
-                yield json.dumps(message, separators=(",", ":")).encode() + b"\r\n"
+            if first is not None:
+                yield _line(first)
+            while (message := await self._queue.get()) is not None:
+                yield _line(self._describe(message) if isinstance(message, EngineError) else message)
         finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
 
-    return StreamResponse(chunks())
+
+def _line(message: dict[str, Any]) -> bytes:
+    return json.dumps(message, separators=(",", ":")).encode() + b"\r\n"
+
+
+def json_lines(work: Callable[[Output], Coroutine[Any, Any, Any]]) -> StreamResponse:
+    """A stream of JSON messages, one a line, ended by the error that ended the work."""
+    return StreamResponse(_Messages(work, stream_error).lines())
+
+
+async def json_lines_once_begun(
+    work: Callable[[Output], Coroutine[Any, Any, Any]], describe: Callable[[EngineError], dict[str, Any]]
+) -> StreamResponse:
+    """As `json_lines`; an error before the first message is raised and becomes a status."""
+    messages = _Messages(work, describe)
+    return StreamResponse(messages.lines(await messages.first()))
 
 
 def registry_auth(request: Request) -> dict[str, Any] | None:
@@ -69,20 +100,29 @@ def registry_auth(request: Request) -> dict[str, Any] | None:
     return found if isinstance(found, dict) and found else None
 
 
+def check_filters(filters: dict[str, list[str]], known: Collection[str]) -> None:
+    """Raises InvalidParameter for a filter there is none of, or a `dangling` that is no truth value."""
+    for key, values in filters.items():
+        if key not in known:
+            raise InvalidParameter(f"Invalid filter '{key}'")
+        if key == "dangling" and not set(values) <= {"0", "1", "true", "false", "True", "False"}:
+            raise InvalidParameter(
+                f"Invalid filter 'dangling={values}'".replace("['", "[").replace("']", "]")
+            )
+
+
 async def list_(engine: Engine, request: Request) -> Answer:
     filters = request.filters()
     if name := request.argument("filter"):
         filters.setdefault("reference", []).append(name)
-    for key in filters:
-        if key not in _FILTERS:
-            raise InvalidParameter(f"Invalid filter '{key}'")
+    check_filters(filters, _FILTERS)
     shared = request.flag("shared-size")
     found = engine.images.list(all=request.flag("all"))
     shown = [
-        engine.images.summary(image, shared_size=shared)
-        for image in found
-        if _passes(engine, image, filters)
+        engine.images.summary(image, shared_size=shared) for image in found if _passes(engine, image, filters)
     ]
+    if request.api_version < (1, 44):
+        shown = [summary | {"VirtualSize": summary["Size"]} for summary in shown]
     if names := filters.get("reference"):
         shown = [_only_tags(summary, names) for summary in shown]
     return Response.json(shown)
@@ -97,7 +137,9 @@ def _passes(engine: Engine, image: Image, filters: dict[str, list[str]]) -> bool
         key, has_value, value = label.partition("=")
         if key not in labels or (has_value and labels[key] != value):
             return False
-    if (names := filters.get("reference")) and not any(_matches(ref, name) for ref in references for name in names):
+    if (names := filters.get("reference")) and not any(
+        _matches(ref, name) for ref in references for name in names
+    ):
         return False
     if (names := filters.get("before")) and image.created >= engine.images.resolve(names[0]).created:
         return False
@@ -115,7 +157,9 @@ def _matches(reference: Reference, pattern: str) -> bool:
 
 def _only_tags(summary: dict[str, Any], names: list[str]) -> dict[str, Any]:
     kept = [
-        tag for tag in summary["RepoTags"] or [] if any(_matches(parse_reference(tag), name) for name in names)
+        tag
+        for tag in summary["RepoTags"] or []
+        if any(_matches(parse_reference(tag), name) for name in names)
     ]
     return {**summary, "RepoTags": kept}
 
@@ -132,8 +176,18 @@ async def tag(engine: Engine, request: Request) -> Answer:
     image = _named(engine, request)
     reference = _repository_tag(request.argument("repo"), request.argument("tag"))
     engine.images.tag(image.id, reference)
-    engine.events.publish("image", "tag", image.id, name=reference.familiar)
+    publish(engine, "tag", image, _as_given(request.argument("repo"), request.argument("tag")))
     return Response.empty(201)
+
+
+def publish(engine: Engine, action: str, image: Image, name: str) -> None:
+    """An event about an image, with its labels as every event has them."""
+    labels = (image.config.get("config") or {}).get("Labels") or {}
+    engine.events.publish_attributes("image", action, image.id, labels | {"name": name})
+
+
+def _as_given(repository: str, tag: str) -> str:
+    return f"{repository}:{tag}" if tag else repository
 
 
 def _repository_tag(repository: str, tag: str) -> Reference:
@@ -144,6 +198,7 @@ def _repository_tag(repository: str, tag: str) -> Reference:
 
 
 async def remove(engine: Engine, request: Request) -> Answer:
+    image = _named(engine, request)
     records = await asyncio.to_thread(
         engine.images.delete,
         request.parameters["name"],
@@ -152,15 +207,17 @@ async def remove(engine: Engine, request: Request) -> Answer:
         prune=not request.flag("noprune"),
     )
     for record in records:
-        for action, name in record.items():
-            event = {"Untagged": "untag", "Deleted": "delete"}[action]
-            engine.events.publish("image", event, name, name=name)
+        if "Untagged" in record and "@" not in record["Untagged"]:
+            publish(engine, "untag", image, image.id)
+        elif record.get("Deleted") == image.id:
+            publish(engine, "delete", image, image.id)
     return Response.json(records)
 
 
 async def prune(engine: Engine, request: Request) -> Answer:
     """Images without a name, or (`dangling=false`) all that no container uses."""
     filters = request.filters()
+    check_filters(filters, ("dangling", "label", "label!", "until"))
     only_dangling = filters.get("dangling", ["true"])[0].lower() in ("1", "true")
     records: list[dict[str, str]] = []
     before = engine.images.disk_usage(lambda _: 0)["LayersSize"]
@@ -184,7 +241,7 @@ async def create(engine: Engine, request: Request) -> Answer:
     if name := request.argument("fromImage"):
         tag_or_digest = request.argument("tag")
         reference = parse_reference(name)
-        if tag_or_digest and ":" in tag_or_digest:
+        if is_digest(tag_or_digest):
             reference = reference.with_digest(tag_or_digest)
         elif tag_or_digest:
             reference = reference.with_tag(tag_or_digest)
@@ -199,7 +256,8 @@ async def create(engine: Engine, request: Request) -> Answer:
 async def _import(engine: Engine, request: Request, source: str) -> Answer:
     if source != "-":
         raise InvalidParameter(
-            f"import from {source} is not offered", hint="send the archive itself: docker import - NAME < FILE"
+            f"import from {source} is not offered",
+            hint="send the archive itself: docker import - NAME < FILE",
         )
     reference = None
     if repository := request.argument("repo"):
@@ -214,8 +272,8 @@ async def _import(engine: Engine, request: Request, source: str) -> Answer:
             message=request.argument("message") or "Imported from -",
         )
     if reference is not None:
-        engine.events.publish("image", "tag", image.id, name=reference.familiar)
-    engine.events.publish("image", "import", image.id, name=image.id)
+        publish(engine, "tag", image, reference.familiar)
+    publish(engine, "import", image, image.id)
     return Response(body=json.dumps({"status": image.id}).encode() + b"\r\n")
 
 
@@ -225,7 +283,7 @@ async def load(engine: Engine, request: Request) -> Answer:
     for line in lines:
         name = line.partition(": ")[2].strip()
         try:
-            engine.events.publish("image", "load", engine.images.resolve(name).id, name=name)
+            publish(engine, "load", engine.images.resolve(name), name)
         except EngineError:
             continue
     body = b"".join(json.dumps({"stream": f"{line.rstrip()}\n"}).encode() + b"\r\n" for line in lines)
@@ -240,16 +298,11 @@ async def save(engine: Engine, request: Request) -> Answer:
     if not names:
         raise InvalidParameter("no image is named", hint="GET /images/get?names=NAME")
     for name in names:
-        image = _resolve_for_save(engine, name)
-        engine.events.publish("image", "save", image.id, name=name)
+        try:
+            publish(engine, "save", engine.images.resolve(name), name)
+        except NotFound as error:
+            raise NotFound(f"No such image: {name}", hint=error.hint) from None
     return StreamResponse(await written(lambda out: engine.images.save(names, out)), "application/x-tar")
-
-
-def _resolve_for_save(engine: Engine, name: str) -> Image:
-    try:
-        return engine.images.resolve(name)
-    except NotFound as error:
-        raise NotFound(f"reference does not exist: {name}", hint=error.hint) from None
 
 
 async def push(engine: Engine, request: Request) -> Answer:
@@ -257,9 +310,19 @@ async def push(engine: Engine, request: Request) -> Answer:
     if tag := request.argument("tag"):
         reference = reference.with_tag(tag)
     reference = reference.with_default_tag()
-    image = engine.images.resolve(reference.canonical)
     auth = registry_auth(request)
-    return json_lines(lambda output: engine.base_images.push(image, reference, output, auth))
+
+    async def work(output: Output) -> None:
+        try:
+            image = engine.images.resolve(reference.canonical)
+        except NotFound as error:
+            output({"status": f"The push refers to repository [{reference.name}]"})
+            raise NotFound(
+                f"An image does not exist locally with the tag: {reference.familiar_name}", hint=error.hint
+            ) from None
+        await engine.base_images.push(image, reference, output, auth)
+
+    return json_lines(work)
 
 
 async def search(engine: Engine, request: Request) -> Answer:
@@ -279,7 +342,13 @@ async def search(engine: Engine, request: Request) -> Answer:
             if term in name and name not in known:
                 known.add(name)
                 found.append(
-                    {"name": name, "description": "is here already", "is_official": False, "is_automated": False, "star_count": 0}
+                    {
+                        "name": name,
+                        "description": "is here already",
+                        "is_official": False,
+                        "is_automated": False,
+                        "star_count": 0,
+                    }
                 )
     return Response.json(found)
 
@@ -310,11 +379,11 @@ async def commit(engine: Engine, request: Request) -> Answer:
     finally:
         if paused:
             await engine.launcher.resume(container.id)
+    given = _as_given(request.argument("repo"), request.argument("tag"))
     if reference is not None:
         engine.images.tag(image.id, reference)
-        engine.events.publish("image", "tag", image.id, name=reference.familiar)
+        publish(engine, "tag", image, given)
     engine.containers.lifecycle.publish(
-        container, "commit", comment=request.argument("comment"), imageID=image.id,
-        imageRef=reference.familiar if reference else "",
+        container, "commit", comment=request.argument("comment"), imageID=image.id, imageRef=given
     )
     return Response.json({"Id": image.id}, 201)

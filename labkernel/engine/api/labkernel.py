@@ -12,7 +12,9 @@ async def make_image(engine: Engine, request: Request) -> Answer:
     """Make a base image with no registry; progress as a pull's."""
     name = request.argument("name")
     if not name:
-        raise InvalidParameter("which image? name is empty", hint=f"one of {', '.join(engine.base_images.known_names())}")
+        raise InvalidParameter(
+            "which image? name is empty", hint=f"one of {', '.join(engine.base_images.known_names())}"
+        )
     return json_lines(lambda output: engine.base_images.make(name, output))
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from labkernel.engine.api.http import Answer, Request, Response
 from labkernel.engine.engine import Engine
-from labkernel.engine.errors import InvalidParameter
+from labkernel.engine.errors import Forbidden, InvalidParameter, NotOffered
 
-_FILTERS = frozenset("dangling driver id label name scope type".split())
+_FILTERS = frozenset(["dangling", "driver", "id", "label", "name", "scope", "type"])
 
 
 async def list_(engine: Engine, request: Request) -> Answer:
@@ -29,6 +29,16 @@ async def list_(engine: Engine, request: Request) -> Answer:
 
 async def inspect(engine: Engine, request: Request) -> Answer:
     return Response.json(engine.networks.inspect(request.parameters["name"]))
+
+
+async def remove(engine: Engine, request: Request) -> Answer:
+    network = engine.networks.inspect(request.parameters["name"])
+    raise Forbidden(f"{network['Name']} is a pre-defined network and cannot be removed")
+
+
+async def create(engine: Engine, request: Request) -> Answer:
+    await request.json()
+    raise NotOffered("networks of one's own are not offered yet", hint="bridge, host and none are there")
 
 
 async def prune(engine: Engine, request: Request) -> Answer:

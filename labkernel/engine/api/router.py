@@ -22,7 +22,9 @@ Handler = Callable[[Engine, Request], Awaitable[Answer]]
 
 @dataclass(frozen=True)
 class Route:
-    """`path` has parameters in braces; `{name}` takes one segment, `{name*}` any number (image names have slashes)."""
+    """`path` has parameters in braces; `{name}` takes one segment, `{name*}` any number (image names have
+    slashes).
+    """
 
     method: str
     path: str
@@ -61,7 +63,9 @@ class Router:
             raise
         except OSError as error:
             log.exception("%s %s", request.method, request.path)
-            return Response.json({"message": f"{error.strerror or error}: {error.filename or ''}".rstrip(": ")}, 500)
+            return Response.json(
+                {"message": f"{error.strerror or error}: {error.filename or ''}".rstrip(": ")}, 500
+            )
         except Exception as error:
             log.exception("%s %s", request.method, request.path)
             return Response.json({"message": f"internal error: {type(error).__name__}: {error}"}, 500)
@@ -73,14 +77,12 @@ def _first_segment(path: str) -> str:
 
 def _check_version(version: tuple[int, int]) -> str | None:
     """dockerd's words for a version it does not speak; (999, 0) stands for a path without one."""
-    text = "{}.{}".format(*version)
+    text, oldest, newest = ("{}.{}".format(*pair) for pair in (version, MINIMUM_API_VERSION, API_VERSION))
     if version < MINIMUM_API_VERSION:
         return (
-            f"client version {text} is too old. Minimum supported API version is "
-            f"{MINIMUM_API_VERSION[0]}.{MINIMUM_API_VERSION[1]}, please upgrade your client to a newer version"
+            f"client version {text} is too old. Minimum supported API version is {oldest}, "
+            "please upgrade your client to a newer version"
         )
     if API_VERSION < version != (999, 0):
-        return (
-            f"client version {text} is too new. Maximum supported API version is {API_VERSION[0]}.{API_VERSION[1]}"
-        )
+        return f"client version {text} is too new. Maximum supported API version is {newest}"
     return None

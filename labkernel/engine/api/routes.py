@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from labkernel.engine.api import build, containers, execs, images, labkernel, networks, streams, system, volumes
+from labkernel.engine.api import (
+    build,
+    containers,
+    execs,
+    images,
+    labkernel,
+    networks,
+    streams,
+    system,
+    volumes,
+)
 from labkernel.engine.api.router import Route
 
 ROUTES = [
@@ -67,7 +77,9 @@ ROUTES = [
     Route("DELETE", "/volumes/{name}", volumes.remove),
     Route("GET", "/networks", networks.list_),
     Route("POST", "/networks/prune", networks.prune),
+    Route("POST", "/networks/create", networks.create),
     Route("GET", "/networks/{name}", networks.inspect),
+    Route("DELETE", "/networks/{name}", networks.remove),
     # ours
     Route("POST", "/labkernel/images/make", labkernel.make_image),
     Route("GET", "/labkernel/status", labkernel.status),

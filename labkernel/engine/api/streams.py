@@ -10,7 +10,7 @@ from labkernel.engine.api.http import Answer, Disconnected, HijackedStream, Requ
 from labkernel.engine.containers.logs import parse_time
 from labkernel.engine.containers.stdio import Stdio, Tap
 from labkernel.engine.engine import Engine
-from labkernel.engine.errors import Conflict, InvalidParameter, NotImplemented
+from labkernel.engine.errors import Conflict, InvalidParameter, NotOffered
 
 RAW = "application/vnd.docker.raw-stream"
 MULTIPLEXED = "application/vnd.docker.multiplexed-stream"
@@ -82,8 +82,14 @@ async def attach(engine: Engine, request: Request) -> Answer:
             if container.state.status in ("exited", "dead"):
                 tap.end()
             await converse(
-                connection, container.stdio, tap, wanted,
-                terminal=terminal, stdin=with_stdin, keys=keys, once=container.config["StdinOnce"],
+                connection,
+                container.stdio,
+                tap,
+                wanted,
+                terminal=terminal,
+                stdin=with_stdin,
+                keys=keys,
+                once=container.config["StdinOnce"],
             )
     except Disconnected:
         pass
@@ -105,7 +111,9 @@ async def converse(
     keys: bytes = b"",
     once: bool = True,
 ) -> None:
-    """Carry input and output between a client and a process until the process ends, or the client detaches or goes."""
+    """Carry input and output between a client and a process until the process ends, or the client detaches
+    or goes.
+    """
 
     async def output() -> None:
         while piece := await tap.read():
@@ -129,7 +137,11 @@ async def converse(
             stdio.close_stdin()
         await asyncio.Event().wait()
 
-    tasks = [asyncio.ensure_future(output()), asyncio.ensure_future(input_()), asyncio.ensure_future(connection.lost.wait())]
+    tasks = [
+        asyncio.ensure_future(output()),
+        asyncio.ensure_future(input_()),
+        asyncio.ensure_future(connection.lost.wait()),
+    ]
     try:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         for task in done:
@@ -146,9 +158,9 @@ async def logs(engine: Engine, request: Request) -> Answer:
     if not wanted:
         raise InvalidParameter("Bad parameters: you must choose at least one stream")
     if not container.log.enabled:
-        raise NotImplemented("configured logging driver does not support reading")
-    tail_text = request.argument("tail") or "all"
-    tail = None if tail_text == "all" or tail_text.startswith("-") else request.integer("tail")
+        raise NotOffered("configured logging driver does not support reading")
+    tail_text = request.argument("tail")
+    tail = int(tail_text) if tail_text.isdigit() else None  # as for dockerd, anything but a number means all
     since, until = parse_time(request.argument("since")), parse_time(request.argument("until"))
     timestamps, terminal = request.flag("timestamps"), container.config["Tty"]
     entries = container.log.read(tail=tail, since=since, until=until, follow=request.flag("follow"))
@@ -159,4 +171,5 @@ async def logs(engine: Engine, request: Request) -> Answer:
                 line = f"{entry.time} ".encode() + entry.line if timestamps else entry.line
                 yield line if terminal else frame(entry.stream, line)
 
-    return StreamResponse(body(), content_type(request, terminal))
+    # Before API 1.42 logs have no type.
+    return StreamResponse(body(), content_type(request, terminal) if request.api_version >= (1, 42) else "")

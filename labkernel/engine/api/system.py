@@ -15,7 +15,7 @@ from labkernel.engine.api.http import Answer, Request, Response, StreamResponse
 from labkernel.engine.api.router import API_VERSION, MINIMUM_API_VERSION
 from labkernel.engine.containers.logs import parse_time
 from labkernel.engine.engine import Engine
-from labkernel.engine.errors import NotImplemented
+from labkernel.engine.errors import NotOffered
 from labkernel.engine.image.config import architecture
 from labkernel.engine.timestamps import rfc3339
 
@@ -210,22 +210,28 @@ def _nanoseconds(text: str) -> int | None:
 
 
 async def disk_usage(engine: Engine, request: Request) -> Answer:
-    return Response.json(await asyncio.to_thread(_disk_usage, engine))
+    usage = await asyncio.to_thread(_disk_usage, engine)
+    if request.api_version < (1, 44):
+        usage["Images"] = [summary | {"VirtualSize": summary["Size"]} for summary in usage["Images"]]
+    return Response.json(usage)
 
 
 def _disk_usage(engine: Engine) -> dict[str, Any]:
     usage = engine.images.disk_usage(lambda image: len(engine.containers.image_users(image)))
     volumes = [
         volume
-        | {"UsageData": {"RefCount": len(engine.volumes.users(volume["Name"])), "Size": engine.volumes.size(volume["Name"])}}
+        | {
+            "UsageData": {
+                "RefCount": len(engine.volumes.users(volume["Name"])),
+                "Size": engine.volumes.size(volume["Name"]),
+            }
+        }
         for volume in engine.volumes.list()
     ]
-    containers = engine.containers.list(all=True, size=True)
+    containers = engine.containers.summaries(all=True, size=True)
     return usage | {"Containers": containers, "Volumes": volumes, "BuildCache": None, "BuilderSize": 0}
 
 
 async def auth(engine: Engine, request: Request) -> Answer:
     await request.json()
-    raise NotImplemented("registry logins are not checked by this engine", hint="pull and push send them along")
-
-
+    raise NotOffered("registry logins are not checked by this engine", hint="pull and push send them along")

@@ -123,7 +123,8 @@ class _ChunkWriter:
 async def written(write: Callable[[Writer], object]) -> AsyncIterator[bytes]:
     """What `write` writes, in chunks, while it runs in a thread.
 
-    Returns once there is a first chunk: an exception before it is raised here, and can still become an error response.
+    Returns once there is a first chunk: an exception before it is raised here, and can still become an
+    error response.
     """
     chunks = _written(write)
     first = await anext(chunks, b"")

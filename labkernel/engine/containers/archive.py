@@ -13,12 +13,14 @@ from contextlib import contextmanager
 from typing import Any, BinaryIO, NoReturn
 
 from labkernel.engine.containers.container import Container
+from labkernel.engine.containers.mounts import MountPoint
 from labkernel.engine.errors import Forbidden, InvalidParameter, NotFound
 from labkernel.engine.image.changeset import extract_tar
 from labkernel.engine.image.compression import decompressed
 from labkernel.engine.image.layers import Change
 from labkernel.engine.image.store import Store
 from labkernel.engine.image.tarwriter import Writer, write_tar
+from labkernel.engine.linux import mounts
 from labkernel.engine.linux.paths import RESOLVE_IN_ROOT, openat2
 from labkernel.engine.rootfs import mounted
 from labkernel.engine.timestamps import rfc3339
@@ -50,22 +52,52 @@ def root_of(container: Container, store: Store) -> Iterator[int]:
     with mounted(store, lower, container.upper, container.work) as merged:
         descriptor = os.open(merged, flags)
         try:
+            for point in container.mounts:
+                if point.type != "tmpfs":
+                    _mount_inside(descriptor, point)
             yield descriptor
         finally:
             os.close(descriptor)
 
 
+def _mount_inside(root: int, point: MountPoint) -> None:
+    """Show a volume or a bind mount in a container that does not run, where it has a place for it."""
+    try:
+        kind = os.O_DIRECTORY if os.path.isdir(point.source) else 0
+        target = openat2(root, point.destination, os.O_PATH | kind, resolve=RESOLVE_IN_ROOT)
+    except FileNotFoundError:
+        if not os.path.isdir(point.source):
+            return
+        parent, name = posixpath.split(point.destination)
+        above = openat2(root, parent, os.O_PATH | os.O_DIRECTORY, resolve=RESOLVE_IN_ROOT)
+        try:
+            os.mkdir(name, 0o755, dir_fd=above)
+        finally:
+            os.close(above)
+        target = openat2(root, point.destination, os.O_PATH | os.O_DIRECTORY, resolve=RESOLVE_IN_ROOT)
+    try:
+        mounts.mount(point.source, f"/proc/self/fd/{target}", flags=mounts.MS_BIND | mounts.MS_REC)
+        if not point.writable:
+            again = openat2(root, point.destination, os.O_PATH, resolve=RESOLVE_IN_ROOT)
+            flags = mounts.MS_BIND | mounts.MS_REMOUNT | mounts.MS_RDONLY
+            mounts.mount("", f"/proc/self/fd/{again}", flags=flags)
+            os.close(again)
+    finally:
+        os.close(target)
+
+
 def path_stat(container: Container, store: Store, path: str) -> str:
-    """The header X-Docker-Container-Path-Stat: name, size, mode (Go's bits), mtime and link target, in base64.
+    """The header X-Docker-Container-Path-Stat: name, size, mode (Go's bits), mtime and link target, in
+    base64.
 
     Raises NotFound.
     """
     with root_of(container, store) as root:
         target, status, link = _lstat(container, root, path)
         kind = sum(bit for test, bit in _MODE_BITS if test(status.st_mode))
-        special = (status.st_mode & 0o1000) << 11 | (status.st_mode & 0o2000) << 11 | (status.st_mode & 0o4000) << 11
+        special = (status.st_mode & 0o1000) << 11 | (status.st_mode & 0o6000) << 12
         described = {
-            "name": posixpath.basename(target) or "/",
+            "name": "." if path.endswith("/.") else posixpath.basename(target) or "/",
             "size": status.st_size,
             "mode": kind | special | (status.st_mode & 0o777),
             "mtime": rfc3339(status.st_mtime_ns).replace(".000000000Z", "Z"),
@@ -76,7 +108,7 @@ def path_stat(container: Container, store: Store, path: str) -> str:
 
 def _lstat(container: Container, root: int, path: str) -> tuple[str, os.stat_result, str]:
     """(clean path, lstat of it, absolute target where it is a link)."""
-    clean = posixpath.normpath("/" + path)
+    clean = _absolute(path)
     try:
         if clean == "/":
             return clean, os.fstat(root), ""
@@ -86,7 +118,7 @@ def _lstat(container: Container, root: int, path: str) -> tuple[str, os.stat_res
             status = os.lstat(name, dir_fd=parent)
             link = ""
             if stat.S_ISLNK(status.st_mode):
-                link = posixpath.normpath(posixpath.join(posixpath.dirname(clean), os.readlink(name, dir_fd=parent)))
+                link = _absolute(posixpath.join(posixpath.dirname(clean), os.readlink(name, dir_fd=parent)))
             if path.endswith("/") and not (stat.S_ISDIR(status.st_mode) or stat.S_ISLNK(status.st_mode)):
                 raise NotADirectoryError(errno.ENOTDIR, "Not a directory")
             return clean, status, link
@@ -94,6 +126,11 @@ def _lstat(container: Container, root: int, path: str) -> tuple[str, os.stat_res
             os.close(parent)
     except OSError as error:
         _no_such_file(container, path, error)
+
+
+def _absolute(path: str) -> str:
+    # normpath keeps two leading slashes apart from one, as POSIX allows.
+    return posixpath.normpath("/" + path.lstrip("/"))
 
 
 def _no_such_file(container: Container, path: str, error: OSError) -> NoReturn:
@@ -106,14 +143,14 @@ def _no_such_file(container: Container, path: str, error: OSError) -> NoReturn:
 def write_archive(container: Container, store: Store, path: str, out: Writer) -> None:
     """Write what is at `path` as a tar whose top has the path's last component. Raises NotFound."""
     with root_of(container, store) as root:
-        clean, status, link = _lstat(container, root, path)
+        clean, _, link = _lstat(container, root, path)
         if link and (path.endswith(("/", "/."))):
             clean = link
         name = posixpath.basename(clean) or "/"
         if clean == "/" or path.endswith("/."):
             name = "."
         try:
-            write_tar(root, clean, out, name=name if name != "." else "")
+            write_tar(root, clean, out, name=name)
         except FileNotFoundError as error:
             _no_such_file(container, path, error)
 
@@ -132,7 +169,7 @@ def read_archive(
         raise Forbidden("container rootfs is marked read-only")
     with root_of(container, store) as root:
         try:
-            directory = openat2(root, posixpath.normpath("/" + path), os.O_PATH, resolve=RESOLVE_IN_ROOT)
+            directory = openat2(root, _absolute(path), os.O_PATH, resolve=RESOLVE_IN_ROOT)
         except OSError as error:
             _no_such_file(container, path, error)
         try:

@@ -11,7 +11,7 @@ from typing import Any
 from labkernel.engine.containers import config as container_config
 from labkernel.engine.containers.container import Container
 from labkernel.engine.errors import InvalidParameter
-from labkernel.engine.network.networks import Endpoint
+from labkernel.engine.network.descriptions import Endpoint
 from labkernel.engine.runtime.capabilities import container_capabilities
 from labkernel.engine.runtime.devices import all_host_devices, host_devices
 from labkernel.engine.runtime.spec import Device, Mount, Overlay, Resources, SpecOptions, runtime_spec
@@ -22,8 +22,11 @@ _HOSTS = (
 )
 
 
-def write_bundle(container: Container, lower: Sequence[Path], endpoint: Endpoint, shared: Mapping[str, str]) -> Path:
-    """Write config.json and the three files of /etc that belong to the container; returns the bundle's directory.
+def write_bundle(
+    container: Container, lower: Sequence[Path], endpoint: Endpoint, shared: Mapping[str, str]
+) -> Path:
+    """Write config.json and the three files of /etc that belong to the container; returns the bundle's
+    directory.
 
     `shared` maps pid, ipc and uts to "", "host" or a namespace's path.
 
@@ -59,7 +62,7 @@ def write_bundle(container: Container, lower: Sequence[Path], endpoint: Endpoint
         resources=resources(host_config),
         devices=_devices(host_config),
         device_cgroup_rules=host_config["DeviceCgroupRules"] or (),
-        sysctls=host_config.get("Sysctls") or {},
+        sysctls=_sysctls(endpoint, host_config),
         rlimits=_rlimits(host_config),
         shm_size=host_config["ShmSize"],
         init=bool(host_config.get("Init")),
@@ -83,7 +86,9 @@ def write_etc(
     contents = {
         "resolv.conf": _resolv_conf(endpoint.resolv_conf, host_config),
         "hostname": f"{name}\n",
-        "hosts": hosts(endpoint.address, name, config["Domainname"], host_config["ExtraHosts"] or (), endpoint.gateway),
+        "hosts": hosts(
+            endpoint.address, name, config["Domainname"], host_config["ExtraHosts"] or (), endpoint.gateway
+        ),
     }
     mounts = []
     for file, content in contents.items():
@@ -94,7 +99,9 @@ def write_etc(
 
 
 def hosts(address: str, hostname: str, domainname: str, extra: Sequence[str], gateway: str) -> str:
-    """The content of /etc/hosts. `extra` are "NAME:ADDRESS" lines of --add-host; host-gateway is the bridge."""
+    """The content of /etc/hosts. `extra` are "NAME:ADDRESS" lines of --add-host; host-gateway is the
+    bridge.
+    """
     lines = _HOSTS
     for entry in extra:
         name, _, value = entry.partition(":")
@@ -108,7 +115,7 @@ def hosts(address: str, hostname: str, domainname: str, extra: Sequence[str], ga
 def _resolv_conf(inherited: str, host_config: Mapping[str, Any]) -> str:
     """The network's, with --dns, --dns-search and --dns-option in place of the lines they replace."""
     lines = inherited.splitlines()
-    for key, word in (("Dns", "nameserver"), ("DnsSearch", "search"), ("DnsOptions", "options")):
+    for key, word in (("DnsSearch", "search"), ("Dns", "nameserver"), ("DnsOptions", "options")):
         if values := host_config[key]:
             lines = [line for line in lines if not line.startswith(word)]
             if word == "nameserver":
@@ -134,6 +141,15 @@ def resources(host_config: Mapping[str, Any]) -> Resources:
         pids_limit=host_config["PidsLimit"] or 0,
         blkio_weight=host_config["BlkioWeight"],
     )
+
+
+def _sysctls(endpoint: Endpoint, host_config: Mapping[str, Any]) -> dict[str, str]:
+    """What is asked for, on top of what Docker gives a network namespace: low ports and ping need no
+    privilege in it.
+    """
+    own_network = endpoint.netns_path is not None and not host_config["NetworkMode"].startswith("container:")
+    defaults = {"net.ipv4.ip_unprivileged_port_start": "0", "net.ipv4.ping_group_range": "0 2147483647"}
+    return (defaults if own_network else {}) | (host_config.get("Sysctls") or {})
 
 
 def _devices(host_config: Mapping[str, Any]) -> list[Device]:

@@ -1,18 +1,22 @@
 """A container's description: the body of `POST /containers/create`, completed and checked. Pure.
 
-Two objects, as the Docker Engine API has them: Config is what belongs to the container wherever it runs, HostConfig
-what ties it to this host. Both are kept as the API spells them, with every field that Docker's inspect shows.
+Two objects, as the Docker Engine API has them: Config is what belongs to the container wherever it runs,
+HostConfig what ties it to this host. Both are kept as the API spells them, with every field that Docker's
+inspect shows.
 """
 
 from __future__ import annotations
 
 import copy
+import os
 import re
 import signal
 from collections.abc import Mapping
 from typing import Any
 
 from labkernel.engine.errors import InvalidParameter
+from labkernel.engine.network.ports import requested_ports
+from labkernel.engine.runtime.capabilities import ALL_CAPABILITIES
 
 NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+")
 NAME_WORDS = "[a-zA-Z0-9][a-zA-Z0-9_.-]"
@@ -55,7 +59,7 @@ HOST_CONFIG: dict[str, Any] = {
     "ContainerIDFile": "",
     "LogConfig": {"Type": "json-file", "Config": {}},
     "NetworkMode": "default",
-    "PortBindings": {},
+    "PortBindings": None,
     "RestartPolicy": {"Name": "", "MaximumRetryCount": 0},
     "AutoRemove": False,
     "VolumeDriver": "",
@@ -117,6 +121,10 @@ HOST_CONFIG: dict[str, Any] = {
 }
 OPTIONAL_HOST_CONFIG = ("Mounts", "Tmpfs", "Sysctls", "Init", "StorageOpt", "Annotations")
 
+_CAPABILITIES = {"ALL", *(name.removeprefix("CAP_") for name in ALL_CAPABILITIES)}
+_LOG_OPTIONS = frozenset(
+    "max-size max-file compress labels labels-regex env env-regex tag mode max-buffer-size".split()
+)
 _RESTART_POLICIES = ("", "no", "always", "unless-stopped", "on-failure")
 _UNSERVED = {
     "Healthcheck": "the health check is kept in the configuration and not run",
@@ -137,6 +145,13 @@ def complete(body: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     for key in ("Cmd", "Entrypoint"):
         if isinstance(config[key], str):  # the API takes a string for a list of one
             config[key] = [config[key]]
+        if config[key] is not None and not (
+            isinstance(config[key], list) and all(isinstance(word, str) for word in config[key])
+        ):
+            raise InvalidParameter(
+                f"json: cannot unmarshal {_json_kind(config[key])} into Go struct field "
+                f"ContainerConfigWrapper.{key} of type string"
+            )
     if not host_config["NetworkMode"]:
         host_config["NetworkMode"] = "default"
     if not host_config["ShmSize"]:
@@ -151,6 +166,10 @@ def complete(body: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
         "Name": host_config["RestartPolicy"].get("Name") or "",
         "MaximumRetryCount": host_config["RestartPolicy"].get("MaximumRetryCount") or 0,
     }
+    if host_config["Memory"] > 0 and not host_config["MemorySwap"]:
+        host_config["MemorySwap"] = 2 * host_config["Memory"]  # as much swap as memory, as Docker gives
+    if host_config["PortBindings"] is None:
+        return config, host_config
     host_config["PortBindings"] = {
         port if "/" in port else f"{port}/tcp": [
             {"HostIp": (host or {}).get("HostIp", ""), "HostPort": str((host or {}).get("HostPort", ""))}
@@ -161,7 +180,9 @@ def complete(body: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     return config, host_config
 
 
-def _filled(given: Mapping[str, Any], defaults: Mapping[str, Any], optional: tuple[str, ...]) -> dict[str, Any]:
+def _filled(
+    given: Mapping[str, Any], defaults: Mapping[str, Any], optional: tuple[str, ...]
+) -> dict[str, Any]:
     filled = {}
     for key, default in defaults.items():
         value = given.get(key)
@@ -174,7 +195,8 @@ def _filled(given: Mapping[str, Any], defaults: Mapping[str, Any], optional: tup
             )
         elif default is None and isinstance(value, (int, float)) and key in _LISTS:
             raise InvalidParameter(
-                f"json: cannot unmarshal number into Go struct field ContainerConfigWrapper.{key} of type []string"
+                "json: cannot unmarshal number into Go struct field "
+                f"ContainerConfigWrapper.{key} of type []string"
             )
         filled[key] = value
     for key in optional:
@@ -183,7 +205,18 @@ def _filled(given: Mapping[str, Any], defaults: Mapping[str, Any], optional: tup
     return filled
 
 
-_LISTS = {"Env", "Binds", "CapAdd", "CapDrop", "Dns", "ExtraHosts", "SecurityOpt", "Devices", "Ulimits", "Volumes"}
+_LISTS = {
+    "Env",
+    "Binds",
+    "CapAdd",
+    "CapDrop",
+    "Dns",
+    "ExtraHosts",
+    "SecurityOpt",
+    "Devices",
+    "Ulimits",
+    "Volumes",
+}
 
 
 def _same_kind(value: Any, default: Any) -> bool:
@@ -197,7 +230,8 @@ def _json_kind(value: Any) -> str:
         return "bool"
     if isinstance(value, (int, float)):
         return "number"
-    return {str: "string", list: "array", dict: "object"}.get(type(value), "value")
+    kinds: dict[type, str] = {str: "string", list: "array", dict: "object"}
+    return kinds.get(type(value), "value")
 
 
 def merge_image(config: dict[str, Any], image: Mapping[str, Any]) -> None:
@@ -243,7 +277,9 @@ def command(config: Mapping[str, Any]) -> list[str]:
 
 
 def environment(config: Mapping[str, Any]) -> list[str]:
-    """The process's environment, with the default PATH, HOSTNAME, and TERM on a terminal, in Docker's order."""
+    """The process's environment, with the default PATH, HOSTNAME, and TERM on a terminal, in Docker's
+    order.
+    """
     given = [entry for entry in config["Env"] or [] if "=" in entry]
     base = [DEFAULT_PATH, f"HOSTNAME={config['Hostname']}"]
     if config["Tty"]:
@@ -272,45 +308,104 @@ def validate(config: Mapping[str, Any], host_config: Mapping[str, Any], total_me
         number, _, protocol = port.partition("/")
         if not number.isdigit() or int(number) > 65535 or protocol not in ("", "tcp", "udp", "sctp"):
             raise InvalidParameter(f"invalid port specification: {port!r}".replace("'", '"'))
-    for hosts in host_config["PortBindings"].values():
-        for host in hosts:
-            if not re.fullmatch(r"(\d+(-\d+)?)?", host["HostPort"]):
-                raise InvalidParameter(f'invalid port specification: "{host["HostPort"]}"')
-    if 0 < host_config["Memory"] < MINIMUM_MEMORY:
+    requested_ports(host_config)
+    _validate_limits(host_config, total_memory)
+    _validate_policies(config, host_config)
+    if host_config["NetworkMode"] == "host" and host_config["PortBindings"]:
+        warnings.append("Published ports are discarded when using host network mode")
+    warnings += [
+        text for key, text in _UNSERVED.items() if (config.get(key) or {}).get("Test", ["NONE"])[0] != "NONE"
+    ]
+    return warnings
+
+
+def _validate_limits(host_config: Mapping[str, Any], total_memory: int) -> None:
+    memory, swap = host_config["Memory"], host_config["MemorySwap"]
+    if 0 < memory < MINIMUM_MEMORY:
         raise InvalidParameter("Minimum memory limit allowed is 6MB")
-    if host_config["Memory"] and 0 < host_config["MemorySwap"] < host_config["Memory"]:
+    if memory and 0 < swap < memory:
+        raise InvalidParameter("Minimum memoryswap limit should be larger than memory limit, see usage")
+    if not memory and swap > 0:
         raise InvalidParameter(
-            "Minimum memoryswap limit should be larger than memory limit, see usage"
+            "You should always set the Memory limit when using Memoryswap limit, see usage"
         )
-    if host_config["NanoCpus"] and (host_config["CpuQuota"] or host_config["CpuPeriod"]):
+    if memory and memory < host_config["MemoryReservation"]:
+        raise InvalidParameter(
+            "Minimum memory limit can not be less than memory reservation limit, see usage"
+        )
+    cpus = os.sysconf("SC_NPROCESSORS_ONLN")
+    nano_cpus = host_config["NanoCpus"]
+    if nano_cpus and host_config["CpuPeriod"]:
         raise InvalidParameter("Conflicting options: Nano CPUs and CPU Period cannot both be set")
-    policy = host_config["RestartPolicy"]["Name"]
+    if nano_cpus and host_config["CpuQuota"]:
+        raise InvalidParameter("Conflicting options: Nano CPUs and CPU Quota cannot both be set")
+    if nano_cpus and not 10_000_000 <= nano_cpus <= cpus * 1_000_000_000:
+        raise InvalidParameter(
+            f"Range of CPUs is from 0.01 to {cpus}.00, as there are only {cpus} CPUs available"
+        )
+    if host_config["CpuPeriod"] and not 1000 <= host_config["CpuPeriod"] <= 1_000_000:
+        raise InvalidParameter(
+            "CPU cfs period can not be less than 1ms (i.e. 1000) or larger than 1s (i.e. 1000000)"
+        )
+    if 0 < host_config["CpuQuota"] < 1000:
+        raise InvalidParameter("CPU cfs quota can not be less than 1ms (i.e. 1000)")
+    wanted = host_config["CpusetCpus"]
+    if not re.fullmatch(r"(\d+(-\d+)?(,\d+(-\d+)?)*)?", wanted):
+        raise InvalidParameter(f"Invalid value {wanted} for cpuset cpus: invalid format: {wanted}")
+    if any(int(number) >= cpus for number in re.findall(r"\d+", wanted)):
+        raise InvalidParameter(
+            f"Requested CPUs are not available - requested {wanted}, available: 0-{cpus - 1}"
+        )
+    if host_config["ShmSize"] < 0:
+        raise InvalidParameter("SHM size can not be less than 0")
+    if not -1000 <= host_config["OomScoreAdj"] <= 1000:
+        raise InvalidParameter(
+            f"Invalid value {host_config['OomScoreAdj']}, range for oom score adj is [-1000, 1000]"
+        )
+
+
+def _validate_policies(config: Mapping[str, Any], host_config: Mapping[str, Any]) -> None:
+    policy, retries = host_config["RestartPolicy"]["Name"], host_config["RestartPolicy"]["MaximumRetryCount"]
     if policy not in _RESTART_POLICIES:
         raise InvalidParameter(f"invalid restart policy '{policy}'")
+    if retries and policy != "on-failure":
+        raise InvalidParameter(f"maximum retry count cannot be used with restart policy '{policy}'")
+    if retries < 0:
+        raise InvalidParameter("maximum retry count cannot be negative")
     if host_config["AutoRemove"] and policy not in ("", "no"):
         raise InvalidParameter("can't create 'AutoRemove' container with restart policy")
-    for option in host_config["SecurityOpt"] or []:
-        key = re.split(r"[=:]", option, maxsplit=1)[0]
-        if key not in ("seccomp", "apparmor", "label", "no-new-privileges", "systempaths"):
-            raise InvalidParameter(f'invalid --security-opt 2: "{option}"')
-    kind = host_config["LogConfig"]["Type"]
+    for key in ("CapAdd", "CapDrop"):
+        for name in host_config[key] or []:
+            if name.upper().removeprefix("CAP_") not in _CAPABILITIES:
+                raise InvalidParameter(
+                    f'invalid {key}: unknown capability: "CAP_{name.upper().removeprefix("CAP_")}"'
+                )
+    security_options(host_config)
+    if host_config["UTSMode"] == "host" and config["Hostname"]:
+        raise InvalidParameter("conflicting options: hostname and the UTS mode")
+    if not re.fullmatch(r"(private|shareable|none|host|container:.+)", host_config["IpcMode"]):
+        raise InvalidParameter(f"Invalid IPC mode: {host_config['IpcMode']}")
+    if host_config["Runtime"] not in ("", "runc", HOST_CONFIG["Runtime"]):
+        raise InvalidParameter(f"Unknown runtime specified {host_config['Runtime']}")
+    kind, options = host_config["LogConfig"]["Type"], host_config["LogConfig"]["Config"]
     if kind not in ("json-file", "none"):
         raise InvalidParameter(
             f'logger: no log driver named "{kind}" is registered', hint="log drivers offered: json-file, none"
         )
-    warnings += [text for key, text in _UNSERVED.items() if (config.get(key) or {}).get("Test", ["NONE"])[0] != "NONE"]
-    return warnings
+    for option in options:
+        if option not in _LOG_OPTIONS:
+            raise InvalidParameter(f"unknown log opt '{option}' for {kind} log driver")
 
 
-def check_name(name: str) -> str:
-    """The container's name without its leading slash.
+def check_name(name: str, *, shown: str | None = None) -> str:
+    """The container's name without its leading slash; `shown` is what an error calls it.
 
     Raises:
         InvalidParameter: not a name.
     """
     bare = name.removeprefix("/")
     if not NAME.fullmatch(bare):
-        raise InvalidParameter(f"Invalid container name ({bare}), only {NAME_WORDS} are allowed")
+        raise InvalidParameter(f"Invalid container name ({shown or name}), only {NAME_WORDS} are allowed")
     return bare
 
 
@@ -325,25 +420,36 @@ def signal_number(name: str | int) -> int:
         number = int(text)
         if 0 < number <= 64:
             return number
-    else:
-        word = text.removeprefix("SIG")
-        if match := re.fullmatch(r"RTM(IN|AX)([+-]\d{1,2})?", word):
-            edge = signal.SIGRTMIN if match[1] == "IN" else signal.SIGRTMAX
-            number = int(edge) + int(match[2] or 0)
-            if signal.SIGRTMIN <= number <= signal.SIGRTMAX:
-                return number
-        elif hasattr(signal, f"SIG{word}") and not word.startswith("_"):
-            return int(getattr(signal, f"SIG{word}"))
+        raise InvalidParameter(f"The linux daemon does not support signal {number}")
+    word = text.removeprefix("SIG")
+    if match := re.fullmatch(r"RTM(IN|AX)([+-]\d{1,2})?", word):
+        edge = signal.SIGRTMIN if match[1] == "IN" else signal.SIGRTMAX
+        number = int(edge) + int(match[2] or 0)
+        if signal.SIGRTMIN <= number <= signal.SIGRTMAX:
+            return number
+    elif hasattr(signal, f"SIG{word}") and not word.startswith("_"):
+        return int(getattr(signal, f"SIG{word}"))
     raise InvalidParameter(f"Invalid signal: {name}")
 
 
 def security_options(host_config: Mapping[str, Any]) -> tuple[str, bool]:
-    """(seccomp profile: "default" or "unconfined", no_new_privileges) of HostConfig.SecurityOpt."""
+    """(seccomp profile: "default" or "unconfined", no_new_privileges) of HostConfig.SecurityOpt. Raises
+    InvalidParameter.
+    """
     seccomp, no_new_privileges = "default", False
     for option in host_config["SecurityOpt"] or []:
-        key, _, value = re.sub(r"^([a-z-]+):", r"\1=", option).partition("=")
-        if key == "seccomp" and value == "unconfined":
-            seccomp = "unconfined"
-        elif key == "no-new-privileges":
+        key, separator, value = re.sub(r"^([a-z-]+):", r"\1=", option).partition("=")
+        if key == "no-new-privileges":
             no_new_privileges = value in ("", "true")
+        elif key not in ("seccomp", "apparmor", "label", "systempaths"):
+            raise InvalidParameter(f'invalid --security-opt 2: "{option}"')
+        elif not separator:
+            raise InvalidParameter(f'invalid --security-opt 1: "{option}"')
+        elif key == "seccomp" and value == "unconfined":
+            seccomp = "unconfined"
+        elif key == "seccomp" and value not in ("", "default", "builtin"):
+            raise InvalidParameter(
+                "seccomp profiles of one's own are not offered",
+                hint="seccomp=unconfined, or none for Docker's default",
+            )
     return seccomp, no_new_privileges

@@ -44,7 +44,8 @@ class Container:
         """Takes in the end of the process; done when the state says exited."""
         self._waiting: dict[str, list[asyncio.Future[int]]] = {"next-exit": [], "removed": []}
         self.log = Log(
-            self.directory / f"{self.id}-json.log", enabled=self.host_config["LogConfig"]["Type"] == "json-file"
+            self.directory / f"{self.id}-json.log",
+            enabled=self.host_config["LogConfig"]["Type"] == "json-file",
         )
         self.stdio = Stdio(terminal=self.config["Tty"], stdin=self.config["OpenStdin"], log=self.log)
 

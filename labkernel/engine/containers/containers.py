@@ -101,7 +101,8 @@ class Containers:
             if container.host_config["AutoRemove"] and container.state.status == "exited":
                 await self.remove(container, volumes=True)
             elif (policy == "always" and container.state.started_at > container.created) or (
-                policy == "unless-stopped" and not container.stopped_by_user
+                policy == "unless-stopped"
+                and not container.stopped_by_user
                 and container.state.started_at > container.created
             ):
                 try:
@@ -118,6 +119,8 @@ class Containers:
             NotFound, InvalidParameter: none, or several.
         """
         bare = name.removeprefix("/")
+        if not bare:
+            raise InvalidParameter(f'invalid name or ID supplied: "{name}"')
         found = self._by_id.get(bare) or self._by_name.get(bare)
         if found is not None:
             return found
@@ -178,13 +181,13 @@ class Containers:
         if host_config["VolumesFrom"]:
             points += self._volumes_from(host_config["VolumesFrom"], points)
         if name and (other := self._by_name.get(name)):
-            raise Conflict(
-                f'Conflict. The container name "/{name}" is already in use by container "{other.id}". You have to '
-                "remove (or rename) that container to be able to reuse that name.",
-                hint=f"docker rm -f {name} removes it; it is {other.state.status} and runs {other.config['Image']}",
-            )
+            raise self._name_taken(other)
         container_id = secrets.token_hex(32)
-        if not config["Hostname"] and host_config["UTSMode"] != "host" and host_config["NetworkMode"] != "host":
+        if (
+            not config["Hostname"]
+            and host_config["UTSMode"] != "host"
+            and host_config["NetworkMode"] != "host"
+        ):
             config["Hostname"] = container_id[:12]
         elif host_config["NetworkMode"] == "host" and not config["Hostname"]:
             config["Hostname"] = os.uname().nodename
@@ -199,7 +202,9 @@ class Containers:
             mounts=points,
             directory=self._root / container_id,
         )
-        self._by_name[container.name] = container  # taken from here on, whoever asks while the volumes are filled
+        self._by_name[container.name] = (
+            container  # taken from here on, whoever asks while the volumes are filled
+        )
         try:
             await self._make(container, image)
         except BaseException:
@@ -222,14 +227,13 @@ class Containers:
             if image.chain_id is not None:
                 self._images.store.layers.hold(image.chain_id, container.id)
             self._database.execute(
-                "INSERT INTO containers VALUES (?, ?, ?)", (container.id, container.name, container.document())
+                "INSERT INTO containers VALUES (?, ?, ?)",
+                (container.id, container.name, container.document()),
             )
 
     async def _fill(self, point: MountPoint, image: Image) -> None:
         lower = self._images.store.layers.directories(image.chain_id)
-        await asyncio.to_thread(
-            fill_volume, self._images.store, lower, point.destination, Path(point.source)
-        )
+        await asyncio.to_thread(fill_volume, self._images.store, lower, point.destination, Path(point.source))
 
     @staticmethod
     def _from_image(config: Mapping[str, Any], points: Sequence[MountPoint]) -> list[MountPoint]:
@@ -238,7 +242,8 @@ class Containers:
         return [
             point
             for volume in config.get("Volumes") or {}
-            if (point := MountPoint("volume", os.path.normpath(volume), anonymous=True)).destination not in taken
+            if (point := MountPoint("volume", os.path.normpath(volume), anonymous=True)).destination
+            not in taken
         ]
 
     def _volumes_from(self, sources: Sequence[str], points: Sequence[MountPoint]) -> list[MountPoint]:
@@ -251,8 +256,14 @@ class Containers:
                     writable = point.writable and mode != "ro"
                     found.append(
                         MountPoint(
-                            point.type, point.destination, point.source, point.name, point.mode, writable,
-                            point.propagation, copy=False,
+                            point.type,
+                            point.destination,
+                            point.source,
+                            point.name,
+                            point.mode,
+                            writable,
+                            point.propagation,
+                            copy=False,
                         )
                     )
         return found
@@ -263,19 +274,27 @@ class Containers:
             (container.name, container.document(), container.id),
         )
 
+    @staticmethod
+    def _name_taken(by: Container) -> Conflict:
+        return Conflict(
+            f'Conflict. The container name "/{by.name}" is already in use by container "{by.id}". '
+            "You have to remove (or rename) that container to be able to reuse that name.",
+            hint=f"it is {by.state.status} and runs {by.config['Image']}; docker rm -f {by.name} removes it",
+        )
+
     def rename(self, container: Container, name: str) -> None:
         """Raises InvalidParameter, Conflict."""
         if not name:
             raise InvalidParameter("Neither old nor new names may be empty")
-        name = container_config.check_name(name)
+        try:
+            name = container_config.check_name(name, shown=f"/{name.removeprefix('/')}")
+        except InvalidParameter as error:
+            raise InvalidParameter(f"Error when allocating new name: {error.message}") from None
         if name == container.name:
             raise InvalidParameter("Renaming a container with the same name as its current name")
         if other := self._by_name.get(name):
-            raise Conflict(
-                f'Error when allocating new name: Conflict. The container name "/{name}" is already in use by container '
-                f'"{other.id}". You have to remove (or rename) that container to be able to reuse that name.',
-                hint=f"docker rm -f {name} removes it",
-            )
+            taken = self._name_taken(other)
+            raise Conflict(f"Error when allocating new name: {taken.message}", hint=taken.hint)
         old = container.name
         del self._by_name[old]
         container.name = name
@@ -293,12 +312,12 @@ class Containers:
             if not force:
                 if container.state.status == "paused":
                     raise Conflict(
-                        f"You cannot remove a paused container {container.id}. Unpause and then stop the container "
-                        "before attempting removal or force remove"
+                        f"You cannot remove a paused container {container.id}. "
+                        "Unpause and then stop the container before attempting removal or force remove"
                     )
                 raise Conflict(
-                    f"You cannot remove a running container {container.id}. Stop the container before attempting "
-                    "removal or force remove",
+                    f"You cannot remove a running container {container.id}. "
+                    "Stop the container before attempting removal or force remove",
                     hint=f"docker rm -f {container.name} ends and removes it",
                 )
             await self._end(container)
@@ -335,7 +354,7 @@ class Containers:
         for key in filters:
             if key not in ("label", "label!", "until"):
                 raise InvalidParameter(f"Invalid filter '{key}'")
-        labels = {"label": filters["label"]} if "label" in filters else {}
+        labels = {key: values for key, values in filters.items() if key != "until"}
         deleted, reclaimed = [], 0
         for container in self.all():
             if container.state.status not in ("created", "exited", "dead"):
@@ -349,8 +368,13 @@ class Containers:
 
     # showing
 
-    def list(
-        self, *, all: bool = False, limit: int = 0, size: bool = False, filters: Mapping[str, Sequence[str]] | None = None
+    def summaries(
+        self,
+        *,
+        all: bool = False,
+        limit: int = 0,
+        size: bool = False,
+        filters: Mapping[str, Sequence[str]] | None = None,
     ) -> list[dict[str, Any]]:
         """`GET /containers/json`, newest first."""
         wanted = dict(filters or {})
@@ -369,11 +393,13 @@ class Containers:
         if limit > 0:
             shown = shown[:limit]
         return [
-            views.summary(container, self._networks, (lambda c=container: self._image_size(c)) if size else None)
+            views.summary(container, self._networks, self._image_size(container) if size else None)
             for container in shown
         ]
 
-    def _between(self, newest_first: list[Container], filters: Mapping[str, Sequence[str]]) -> list[Container]:
+    def _between(
+        self, newest_first: list[Container], filters: Mapping[str, Sequence[str]]
+    ) -> list[Container]:
         if before := filters.get("before"):
             moment = self.get(before[0]).created
             newest_first = [container for container in newest_first if container.created < moment]
@@ -401,8 +427,8 @@ class Containers:
         return sum(layer.size for layer in self._images.store.layers.chain(container.chain_id))
 
     def inspect(self, container: Container, *, size: bool = False) -> dict[str, Any]:
-        root_size = (lambda: views.own_size(container) + self._image_size(container)) if size else None
-        return views.inspect(container, self._networks, self.lower(container), root_size)
+        image_size = self._image_size(container) if size else None
+        return views.inspect(container, self._networks, self.lower(container), image_size)
 
     def lower(self, container: Container) -> list[Path]:
         """The directories below the container's own layer, top first."""

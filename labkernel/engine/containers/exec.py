@@ -95,13 +95,15 @@ class Execs:
         if not given["Cmd"]:
             raise InvalidParameter("No exec command specified")
         if container.state.status == "paused":
-            raise Conflict(f"Container {container.id} is paused, unpause the container before exec")
+            raise Conflict(f"Container {container.name} is paused, unpause the container before exec")
         made = Exec(
             secrets.token_hex(32), container, given, Stdio(terminal=given["Tty"], stdin=given["AttachStdin"])
         )
         self._by_id[made.id] = made
         container.execs[made.id] = made
-        self._containers.lifecycle.publish(container, f"exec_create: {' '.join(given['Cmd'])} ", execID=made.id)
+        self._containers.lifecycle.publish(
+            container, f"exec_create: {' '.join(given['Cmd'])} ", execID=made.id
+        )
         return made
 
     def check_startable(self, asked: Exec) -> None:
@@ -131,7 +133,9 @@ class Execs:
             additional_groups=container.host_config["GroupAdd"] or (),
             terminal=given["Tty"],
             capabilities=container_capabilities(
-                container.host_config["CapAdd"] or (), container.host_config["CapDrop"] or (), privileged=privileged
+                container.host_config["CapAdd"] or (),
+                container.host_config["CapDrop"] or (),
+                privileged=privileged,
             ),
             privileged=privileged,
             no_new_privileges=no_new_privileges,
@@ -145,6 +149,8 @@ class Execs:
             asked.stdio.failed()
             asked.exit_code = {"not_found": 127, "not_executable": 126}.get(failure.kind, 126)
             self._forget_later(asked)
+            if failure.kind == "bad_user":
+                raise InvalidParameter(failure.message) from None
             raise InvalidParameter(
                 "OCI runtime exec failed: exec failed: unable to start container process: "
                 f"{failure.message}: unknown"

@@ -17,17 +17,26 @@ from labkernel.engine.network.ports import parse_port
 from labkernel.engine.runtime.spec import MASKED_PATHS, READONLY_PATHS
 
 _FILTERS = frozenset(
-    "ancestor before exited expose health id is-task isolation label name network publish since status volume".split()
+    (
+        "ancestor before exited expose health id is-task isolation label name network publish since "
+        "status volume"
+    ).split()
 )
 _STATUSES = ("created", "dead", "exited", "paused", "removing", "restarting", "running")
 
 
 def inspect(
-    container: Container, networks: Networks, lower: Sequence[Path], root_size: Callable[[], int] | None = None
+    container: Container,
+    networks: Networks,
+    lower: Sequence[Path],
+    image_size: int | None = None,
 ) -> dict[str, Any]:
     """`GET /containers/{id}/json`; sizes only when asked for, since they mean walking the files."""
     command = container.command
     directory = container.directory
+    # Made by the first start: until then Docker shows no path either.
+    files = {name: directory / name for name in ("resolv.conf", "hostname", "hosts")}
+    paths = {name: str(path) if path.exists() else "" for name, path in files.items()}
     described: dict[str, Any] = {
         "Id": container.id,
         "Created": container.created,
@@ -35,10 +44,10 @@ def inspect(
         "Args": command[1:],
         "State": container.state.describe(),
         "Image": container.image,
-        "ResolvConfPath": str(directory / "resolv.conf"),
-        "HostnamePath": str(directory / "hostname"),
-        "HostsPath": str(directory / "hosts"),
-        "LogPath": str(container.log.path) if container.log.enabled else "",
+        "ResolvConfPath": paths["resolv.conf"],
+        "HostnamePath": paths["hostname"],
+        "HostsPath": paths["hosts"],
+        "LogPath": str(container.log.path) if container.log.enabled and paths["hosts"] else "",
         "Name": f"/{container.name}",
         "RestartCount": container.restart_count,
         "Driver": "overlay2",
@@ -57,12 +66,13 @@ def inspect(
             },
             "Name": "overlay2",
         },
-        "Mounts": [mount.describe() for mount in container.mounts if mount.type != "tmpfs"],
+        "Mounts": [mount.describe() for mount in container.mounts if mount.listed],
         "Config": container.config,
         "NetworkSettings": networks.network_settings(container.id, container.host_config["NetworkMode"]),
     }
-    if root_size is not None:
-        described |= {"SizeRw": own_size(container), "SizeRootFs": root_size()}
+    if image_size is not None:
+        own = own_size(container)
+        described |= {"SizeRw": own, "SizeRootFs": own + image_size}
     return described
 
 
@@ -86,7 +96,7 @@ def own_size(container: Container) -> int:
     return total
 
 
-def summary(container: Container, networks: Networks, image_size: Callable[[], int] | None = None) -> dict[str, Any]:
+def summary(container: Container, networks: Networks, image_size: int | None = None) -> dict[str, Any]:
     """One entry of `GET /containers/json`."""
     settings = networks.network_settings(container.id, container.host_config["NetworkMode"])
     shown: dict[str, Any] = {
@@ -102,14 +112,14 @@ def summary(container: Container, networks: Networks, image_size: Callable[[], i
         own = own_size(container)
         if own:
             shown["SizeRw"] = own
-        shown["SizeRootFs"] = own + image_size()
+        shown["SizeRootFs"] = own + image_size
     return shown | {
         "Labels": container.config["Labels"] or {},
         "State": container.state.status,
         "Status": container.state.sentence(),
         "HostConfig": {"NetworkMode": container.host_config["NetworkMode"]},
         "NetworkSettings": {"Networks": settings["Networks"]},
-        "Mounts": [mount.describe() for mount in container.mounts if mount.type != "tmpfs"],
+        "Mounts": [mount.describe() for mount in container.mounts if mount.listed],
     }
 
 
@@ -125,7 +135,12 @@ def _ports(ports: Mapping[str, list[dict[str, str]] | None]) -> list[dict[str, A
         if not hosts:
             shown.append({"PrivatePort": number, "Type": protocol})
         shown += [
-            {"IP": host["HostIp"], "PrivatePort": number, "PublicPort": int(host["HostPort"]), "Type": protocol}
+            {
+                "IP": host["HostIp"],
+                "PrivatePort": number,
+                "PublicPort": int(host["HostPort"]),
+                "Type": protocol,
+            }
             for host in hosts or []
         ]
     return shown
@@ -141,13 +156,15 @@ def check_filters(filters: Mapping[str, Sequence[str]]) -> None:
             raise InvalidParameter(f"Invalid filter 'status={status}'", hint=f"one of {', '.join(_STATUSES)}")
     for code in filters.get("exited", ()):
         if not re.fullmatch(r"-?\d+", code):
-            raise InvalidParameter(f"Invalid filter 'exited={code}'")
+            raise InvalidParameter(f'strconv.Atoi: parsing "{code}": invalid syntax')
 
 
 def passes(
     container: Container, filters: Mapping[str, Sequence[str]], ancestors: frozenset[str], networks: Networks
 ) -> bool:
-    """Whether a container passes the filters of `docker ps`; `ancestors` are the image ids that `ancestor` means."""
+    """Whether a container passes the filters of `docker ps`; `ancestors` are the image ids that `ancestor`
+    means.
+    """
 
     def any_of(key: str, test: Callable[[str], bool]) -> bool:
         return key not in filters or any(test(value) for value in filters[key])
@@ -181,11 +198,19 @@ def passes(
             lambda code: container.state.status == "exited" and container.state.exit_code == int(code),
         )
         and all(has_label(text) for text in filters.get("label", ()))
+        and not any(has_label(text) for text in filters.get("label!", ()))
         and ("ancestor" not in filters or container.image in ancestors)
-        and any_of("volume", lambda text: any(text in (m.name, m.source, m.destination) for m in container.mounts))
+        and any_of(
+            "volume", lambda text: any(text in (m.name, m.source, m.destination) for m in container.mounts)
+        )
         and any_of("network", on_network)
         and any_of("publish", publishes)
-        and any_of("expose", lambda port: (port if "/" in port else f"{port}/tcp") in (container.config.get("ExposedPorts") or {}))
+        and any_of(
+            "expose",
+            lambda port: (
+                (port if "/" in port else f"{port}/tcp") in (container.config.get("ExposedPorts") or {})
+            ),
+        )
         and any_of("health", lambda text: text == "none")
     )
 
@@ -196,4 +221,3 @@ def _name_matches(pattern: str, name: str) -> bool:
         return re.search(pattern, f"/{name}") is not None or re.search(pattern, name) is not None
     except re.error:
         return pattern in name
-

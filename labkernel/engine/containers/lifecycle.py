@@ -131,8 +131,11 @@ class Lifecycle:
         self._save(container)
         if endpoint.network_id:
             self._events.publish(
-                "network", "connect", endpoint.network_id,
-                container=container.id, name=endpoint.network_name,
+                "network",
+                "connect",
+                endpoint.network_id,
+                container=container.id,
+                name=endpoint.network_name,
                 type="null" if endpoint.network_name == "none" else endpoint.network_name,
             )
         self.publish(container, "start")
@@ -150,7 +153,9 @@ class Lifecycle:
             self._remove(container)
 
     def _shared_namespace(self, container: Container, kind: str) -> str:
-        """HostConfig's PidMode, IpcMode, UTSMode -> "", "host" or the path of another container's namespace."""
+        """HostConfig's PidMode, IpcMode, UTSMode -> "", "host" or the path of another container's
+        namespace.
+        """
         mode: str = container.host_config[{"pid": "PidMode", "ipc": "IpcMode", "uts": "UTSMode"}[kind]]
         if mode == "host":
             return "host"
@@ -178,8 +183,11 @@ class Lifecycle:
         self.publish(container, "die", exitCode=str(code))
         if endpoint is not None and endpoint.network_id:
             self._events.publish(
-                "network", "disconnect", endpoint.network_id,
-                container=container.id, name=endpoint.network_name,
+                "network",
+                "disconnect",
+                endpoint.network_id,
+                container=container.id,
+                name=endpoint.network_name,
                 type="null" if endpoint.network_name == "none" else endpoint.network_name,
             )
         again = self._restarts(container, code)
@@ -215,7 +223,8 @@ class Lifecycle:
     # signals
 
     async def stop(self, container: Container, timeout: int | None = None) -> None:
-        """Ask the container to end, and end it after `timeout` seconds (None: its own, or 10; -1: wait for ever).
+        """Ask the container to end, and end it after `timeout` seconds (None: its own, or 10; -1: wait for
+        ever).
 
         Raises:
             NotModified: it does not run.
@@ -241,16 +250,14 @@ class Lifecycle:
             await self._ends_within(container, None)
         self.publish(container, "stop")
 
-    async def kill(self, container: Container, signal_name: str = "SIGKILL") -> None:
+    async def kill(self, container: Container, number: int = signal.SIGKILL) -> None:
         """Send a signal to the container's first process.
 
         Raises:
             Conflict: it does not run.
-            InvalidParameter: no such signal.
         """
-        number = container_config.signal_number(signal_name)
         if not container.state.running:
-            raise Conflict(f"Cannot kill container: {container.id}: Container {container.id} is not running")
+            raise Conflict(f"Container {container.id} is not running")
         if number == signal.SIGKILL:
             container.stopped_by_user = True
         await self._signal(container, number)

@@ -97,7 +97,9 @@ class Log:
     async def read(
         self, *, tail: int | None = None, since: str = "", until: str = "", follow: bool = False
     ) -> AsyncIterator[Entry]:
-        """The entries, oldest first: the last `tail` of them, from `since` to `until`, and new ones while following."""
+        """The entries, oldest first: the last `tail` of them, from `since` to `until`, and new ones while
+        following.
+        """
         position = 0
         if self.path.exists():
             with self.path.open("rb") as file:
@@ -166,7 +168,8 @@ def _tail_position(file: int, lines: int) -> int:
 
 
 def parse_time(text: str, *, now: float | None = None) -> str:
-    """`since` and `until`: seconds since 1970 with an optional fraction, or RFC 3339 -> RFC 3339 with nanoseconds.
+    """`since` and `until`: seconds since 1970 with an optional fraction, or RFC 3339 -> RFC 3339 with
+    nanoseconds.
 
     Raises:
         InvalidParameter: neither.
@@ -178,7 +181,10 @@ def parse_time(text: str, *, now: float | None = None) -> str:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
-        raise InvalidParameter(f'invalid value for "since" or "until": {text!r} is not a time') from None
+        raise InvalidParameter(
+            f'strconv.ParseInt: parsing "{text}": invalid syntax',
+            hint="seconds since 1970, or 2026-01-02T03:04:05Z",
+        ) from None
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
     return rfc3339(int(moment.timestamp()) * 1_000_000_000 + moment.microsecond * 1000)

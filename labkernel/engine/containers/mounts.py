@@ -1,4 +1,6 @@
-"""Where a container's mounts come from: `-v`, `--mount`, `--tmpfs` and the image's VOLUME. Pure but for `resolve`."""
+"""Where a container's mounts come from: `-v`, `--mount`, `--tmpfs` and the image's VOLUME. Pure but for
+`resolve`.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +15,12 @@ from labkernel.engine.runtime.spec import Mount
 from labkernel.engine.volumes import Volumes, check_volume_name
 
 _MODES = {"ro", "rw", "z", "Z", "nocopy", "consistent", "cached", "delegated"}
+_TMPFS_OPTIONS = frozenset(
+    (
+        "async atime bind defaults dev diratime exec gid mode nodev noatime nodiratime noexec norelatime "
+        "nosuid nr_blocks nr_inodes relatime remount ro rw size strictatime suid sync uid"
+    ).split()
+)
 _PROPAGATIONS = {"private", "rprivate", "shared", "rshared", "slave", "rslave"}
 
 
@@ -31,6 +39,8 @@ class MountPoint:
     must_exist: bool = False
     copy: bool = True
     labels: dict[str, str] | None = None
+    listed: bool = True
+    """Shown among the container's Mounts: what --tmpfs asked for is not."""
     tmpfs_options: list[str] = field(default_factory=list)
 
     def describe(self) -> dict[str, Any]:
@@ -54,7 +64,8 @@ class MountPoint:
 
 
 def parse_bind(text: str) -> MountPoint:
-    """`SOURCE:DESTINATION[:MODE,...]`, or `DESTINATION` alone for an anonymous volume, as `HostConfig.Binds` has them.
+    """`SOURCE:DESTINATION[:MODE,...]`, or `DESTINATION` alone for an anonymous volume, as
+    `HostConfig.Binds` has them.
 
     Raises:
         InvalidParameter: in Docker's words.
@@ -74,7 +85,11 @@ def parse_bind(text: str) -> MountPoint:
     mode = ",".join(words)
     if source.startswith("/"):
         return MountPoint(
-            "bind", destination, posixpath.normpath(source), mode=mode, writable=writable,
+            "bind",
+            destination,
+            posixpath.normpath(source),
+            mode=mode,
+            writable=writable,
             propagation=propagation or "rprivate",
         )
     check_volume_name(source)
@@ -94,7 +109,8 @@ def parse_mount(given: Mapping[str, Any]) -> MountPoint:
         raise InvalidParameter(f'invalid mount config for type "{kind}": field Target must not be empty')
     if not target.startswith("/"):
         raise InvalidParameter(
-            f"invalid mount config for type \"{kind}\": invalid mount path: '{target}' mount path must be absolute"
+            f'invalid mount config for type "{kind}": invalid mount path: '
+            f"'{target}' mount path must be absolute"
         )
     destination = _destination(target, target)
     source = given.get("Source") or ""
@@ -103,11 +119,16 @@ def parse_mount(given: Mapping[str, Any]) -> MountPoint:
             raise InvalidParameter('invalid mount config for type "bind": field Source must not be empty')
         if not source.startswith("/"):
             raise InvalidParameter(
-                f"invalid mount config for type \"bind\": invalid mount path: '{source}' mount path must be absolute"
+                f'invalid mount config for type "bind": invalid mount path: '
+                f"'{source}' mount path must be absolute"
             )
         propagation = (given.get("BindOptions") or {}).get("Propagation") or "rprivate"
         return MountPoint(
-            "bind", destination, posixpath.normpath(source), writable=writable, propagation=propagation,
+            "bind",
+            destination,
+            posixpath.normpath(source),
+            writable=writable,
+            propagation=propagation,
             must_exist=not (given.get("BindOptions") or {}).get("CreateMountpoint", False),
         )
     if kind == "volume":
@@ -115,9 +136,17 @@ def parse_mount(given: Mapping[str, Any]) -> MountPoint:
         if source:
             check_volume_name(source)
         return MountPoint(
-            "volume", destination, name=source, mode="z", writable=writable, anonymous=not source,
-            copy=not options.get("NoCopy", False), labels=options.get("Labels"),
+            "volume",
+            destination,
+            name=source,
+            mode="z",
+            writable=writable,
+            anonymous=not source,
+            copy=not options.get("NoCopy", False),
+            labels=options.get("Labels"),
         )
+    if source:
+        raise InvalidParameter('invalid mount config for type "tmpfs": field Source must not be specified')
     options = given.get("TmpfsOptions") or {}
     words = ["nosuid", "nodev", "noexec"]
     if options.get("SizeBytes"):
@@ -137,8 +166,17 @@ def mount_points(config: Mapping[str, Any], host_config: Mapping[str, Any]) -> l
     asked = [parse_bind(text) for text in host_config["Binds"] or []]
     asked += [parse_mount(given) for given in host_config.get("Mounts") or []]
     for destination, options in (host_config.get("Tmpfs") or {}).items():
-        words = ["nosuid", "nodev", "noexec", *(word for word in str(options).split(",") if word)]
-        asked.append(MountPoint("tmpfs", _destination(destination, destination), tmpfs_options=words))
+        if not destination.startswith("/"):
+            raise InvalidParameter(f"invalid mount path: '{destination}' mount path must be absolute")
+        words = [word for word in str(options).split(",") if word]
+        unknown = [word for word in words if word.partition("=")[0] not in _TMPFS_OPTIONS]
+        if unknown:
+            raise InvalidParameter(
+                f"invalid tmpfs option {str(unknown).replace(chr(39), chr(34)).replace(',', '')}"
+            )
+        point = MountPoint("tmpfs", os.path.normpath(destination), listed=False)
+        point.tmpfs_options = ["nosuid", "nodev", "noexec", *words]
+        asked.append(point)
     for point in asked:
         if point.destination in found:
             raise InvalidParameter(f"Duplicate mount point: {point.destination}")
@@ -180,5 +218,7 @@ def _destination(path: str, whole: str) -> str:
         )
     clean = posixpath.normpath(path)
     if clean in ("/", "//"):
-        raise InvalidParameter(f"invalid volume specification: '{whole}': invalid specification: destination can't be '/'")
+        raise InvalidParameter(
+            f"invalid volume specification: '{whole}': invalid specification: destination can't be '/'"
+        )
     return clean

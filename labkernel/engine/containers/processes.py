@@ -28,9 +28,12 @@ def top(pids: Collection[int], arguments: str) -> dict[str, Any]:
     try:
         ran = subprocess.run(["ps", *words], capture_output=True, text=True, timeout=10, check=False)
     except FileNotFoundError:
-        raise System("ps is not installed on this machine", hint="docker top without arguments works") from None
+        raise System(
+            "ps is not installed on this machine", hint="docker top without arguments works"
+        ) from None
     if ran.returncode:
-        raise InvalidParameter(f"ps: {ran.stderr.strip() or ran.returncode}")
+        said = ran.stderr.strip().splitlines()
+        raise InvalidParameter(f"ps: {said[0] if said else f'exit status {ran.returncode}'}")
     return parse_ps(ran.stdout, pids)
 
 

@@ -1,4 +1,6 @@
-"""A process's three streams: pipes or a terminal on its side, a log and any number of attached clients on ours."""
+"""A process's three streams: pipes or a terminal on its side, a log and any number of attached clients on
+ours.
+"""
 
 from __future__ import annotations
 
@@ -76,7 +78,9 @@ class Stdio:
     # the process's life
 
     def open(self) -> tuple[int | None, int | None, int | None]:
-        """Make the pipes; returns the process's ends of stdin, stdout, stderr. None: /dev/null, or a terminal."""
+        """Make the pipes; returns the process's ends of stdin, stdout, stderr. None: /dev/null, or a
+        terminal.
+        """
         self._finished = asyncio.get_running_loop().create_future()
         if self._log:
             self._log.open()
@@ -119,8 +123,8 @@ class Stdio:
     async def finish(self, patience: float = 2.0) -> None:
         """The process ended: take what is still in its pipes, then end log, clients and stdin.
 
-        A process that left its pipes to another outside its namespaces would keep us waiting: hence the patience, in
-        seconds.
+        A process that left its pipes to another outside its namespaces would keep us waiting: hence the
+        patience, in seconds.
         """
         if self._finished is not None and not self._finished.done():
             self._paused = False
@@ -223,7 +227,7 @@ class Stdio:
     async def _stdin_writable(self, descriptor: int) -> None:
         loop = asyncio.get_running_loop()
         writable: asyncio.Future[None] = loop.create_future()
-        loop.add_writer(descriptor, lambda: writable.done() or writable.set_result(None))
+        loop.add_writer(descriptor, _done, writable)
         try:
             await writable
         finally:
@@ -241,3 +245,8 @@ class Stdio:
         """Tell the terminal its size (ioctl_tty(2), TIOCSWINSZ)."""
         if self._master is not None:
             fcntl.ioctl(self._master, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+
+
+def _done(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)

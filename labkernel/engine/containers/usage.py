@@ -15,9 +15,15 @@ if TYPE_CHECKING:
     from labkernel.engine.engine import Engine
 
 INTERVAL = 1.0
+_BLKIO = (
+    "io_service_bytes_recursive io_serviced_recursive io_queue_recursive io_service_time_recursive "
+    "io_wait_time_recursive io_merged_recursive io_time_recursive sectors_recursive"
+).split()
 
 
-async def samples(engine: Engine, container: Container, *, stream: bool, one_shot: bool) -> AsyncIterator[dict[str, Any]]:
+async def samples(
+    engine: Engine, container: Container, *, stream: bool, one_shot: bool
+) -> AsyncIterator[dict[str, Any]]:
     """Samples as `GET /containers/{id}/stats` sends them: each holds the one before it as `precpu_stats`."""
     previous: dict[str, Any] | None = None
     if not stream and not one_shot:
@@ -33,12 +39,15 @@ async def samples(engine: Engine, container: Container, *, stream: bool, one_sho
 
 
 def sample(engine: Engine, container: Container, previous: dict[str, Any] | None) -> dict[str, Any]:
-    empty = {"cpu_usage": {"total_usage": 0, "usage_in_kernelmode": 0, "usage_in_usermode": 0}, "throttling_data": {}}
+    empty = {
+        "cpu_usage": {"total_usage": 0, "usage_in_kernelmode": 0, "usage_in_usermode": 0},
+        "throttling_data": {"periods": 0, "throttled_periods": 0, "throttled_time": 0},
+    }
     found: dict[str, Any] = {
         "read": rfc3339(),
         "preread": previous["read"] if previous else ZERO,
         "pids_stats": {},
-        "blkio_stats": {},
+        "blkio_stats": dict.fromkeys(_BLKIO),
         "num_procs": 0,
         "storage_stats": {},
         "cpu_stats": empty,
