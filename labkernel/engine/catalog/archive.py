@@ -111,8 +111,8 @@ class Archive:
         usable = candidates(sources, architecture)
         base = _find_base(usable, release, read)
         suites = [base]
-        asked = next(source for source in usable if source.uri == base.source.uri and source.pocket == "")
-        configured = asked.release
+        here = [source.release for source in usable if source.uri == base.source.uri and source.pocket == ""]
+        configured = base.source.release if base.source.release in here else here[0]
         for source in usable:
             if source.release != configured or source.pocket == "":
                 continue

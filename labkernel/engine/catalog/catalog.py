@@ -8,6 +8,7 @@ import fcntl
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +21,8 @@ from labkernel.engine.errors import NotFound, System
 if TYPE_CHECKING:
     from labkernel.engine.catalog.archive import Archive
     from labkernel.engine.catalog.packages import PackageIndex
+
+_UNUSED_AFTER = 90 * 24 * 3600  # seconds
 
 
 class Catalog:
@@ -59,7 +62,9 @@ class Catalog:
         with await self._alone(progress, steps):
             directory, lock = self._directory()
             try:
-                return replace(await self._make(entry, directory, report), lock=lock)
+                made = replace(await self._make(entry, directory, report), lock=lock)
+                self._forget_unused()
+                return made
             except BaseException as error:
                 shutil.rmtree(directory, ignore_errors=True)
                 os.close(lock)
@@ -129,6 +134,13 @@ class Catalog:
             lock.close()
             raise
         return lock
+
+    def _forget_unused(self) -> None:
+        """Removes downloads that no making has used for a long time: superseded packages, indices, wheels."""
+        for kind in ("indices", "packages", "wheels"):
+            for file in (self._cache / kind).glob("*"):
+                if time.time() - file.stat().st_mtime > _UNUSED_AFTER:
+                    file.unlink()
 
     def _directory(self) -> tuple[Path, int]:
         """A fresh directory to make an image in, and its lock; what killed engines left is removed.

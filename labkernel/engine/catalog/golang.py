@@ -8,6 +8,7 @@ here.
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import sys
 import zipfile
@@ -105,7 +106,9 @@ async def fetch_wheel(entry: Entry, wheels: Path, report: Reporter) -> Path:
         if process.returncode is None:
             process.kill()
             await process.wait()
-    return wheels / wheel_name(said, code, entry)
+    wheel = wheels / wheel_name(said, code, entry)
+    os.utime(wheel)  # pip keeps the archive's times: it is of use now
+    return wheel
 
 
 def wheel_name(said: list[str], code: int, entry: Entry) -> str:

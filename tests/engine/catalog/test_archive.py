@@ -119,6 +119,16 @@ def test_another_release_of_the_same_archive(room: Room) -> None:
     assert [suite.source.suite for suite in opened.suites] == ["trixie", "trixie-updates"]
 
 
+def test_a_machine_with_two_releases(room: Room) -> None:
+    for suite in ("bookworm-updates", "trixie", "trixie-updates"):
+        room.archive.publish(suite, "amd64")
+    suites = ("nosuch", "trixie", "trixie-updates", "bookworm", "bookworm-updates")
+    sources = "".join(map(room.line, suites))
+    for release, expected in (("", "trixie"), ("trixie", "trixie"), ("bookworm", "bookworm")):
+        opened = room.open(release, sources)
+        assert [suite.source.suite for suite in opened.suites] == [expected, f"{expected}-updates"]
+
+
 def test_an_alias_becomes_the_release_that_it_is(room: Room) -> None:
     room.archive.publish("trixie", "amd64")
     room.archive.publish("stable", "amd64", Codename="trixie")

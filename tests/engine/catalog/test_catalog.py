@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -35,14 +37,19 @@ class Room:
         return list((self.cache / "work").iterdir())
 
 
-@pytest.fixture
-def room(tmp_path: Path, architecture: str) -> Iterator[Room]:
+@cache
+def archive_files(architecture: str) -> dict[str, bytes]:
     program = shutil.which("busybox", path="/bin:/usr/bin")
     assert program
     archive = SignedArchive()
     archive.add("bookworm", "busybox-static", "1", files={"bin/busybox": Path(program).read_bytes()})
     archive.publish("bookworm", architecture)
-    with serving(archive.files) as server:
+    return archive.files
+
+
+@pytest.fixture
+def room(tmp_path: Path, architecture: str) -> Iterator[Room]:
+    with serving(dict(archive_files(architecture))) as server:
         keyring = write_keyring(tmp_path / "ring.gpg")
         yield Room(server, f"deb [signed-by={keyring}] {server.url} bookworm main", tmp_path / "cache")
 
@@ -109,6 +116,23 @@ def test_an_image_is_made_from_the_archive_in_the_variable(
     assert (made.rootfs / "bin/sh").exists()
     made.discard()
     assert room.work() == []
+
+
+def test_downloads_that_nobody_uses_any_more_are_forgotten(room: Room, root: None) -> None:
+    old, used = room.cache / "packages/old.deb", room.cache / "packages/used.deb"
+    old.parent.mkdir(parents=True)
+    for file in (old, used):
+        file.write_text("x")
+    os.utime(old, (0, 0))
+
+    async def making() -> None:
+        async with launching() as run:
+            (await Catalog(room.cache, run, sources=room.line).make("busybox", lambda _: None)).discard()
+
+    asyncio.run(making())
+    assert not old.exists()
+    assert used.exists()
+    assert len(list((room.cache / "packages").iterdir())) == 2
 
 
 def test_two_at_once_wait_for_each_other_and_say_so(room: Room, root: None) -> None:

@@ -166,6 +166,7 @@ def killed_in_step_4(debian: Made, cache: Path) -> Path:
     return cache
 
 
+@pytest.mark.timeout(600)
 def test_a_killed_making_begins_again_and_ends_the_same(debian: Made, killed_in_step_4: Path) -> None:
     work = killed_in_step_4 / "work"
     (left,) = {path for path in work.iterdir() if (path / "rootfs/var/cache/apt/archives/dpkg.deb").exists()}
@@ -180,6 +181,7 @@ def test_a_killed_making_begins_again_and_ends_the_same(debian: Made, killed_in_
     assert not again.image.directory.exists()
 
 
+@pytest.mark.timeout(600)
 def test_slim_leaves_out_documentation_and_keeps_copyrights(debian: Made, cache: Path) -> None:
     slim = make(cache, f"debian:{codename(debian)}-slim")
     try:
