@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -55,16 +56,21 @@ _CONTAINER_ID = re.compile(r"[0-9a-f]{64}")
 
 
 def _container_cgroups() -> set[str]:
-    """Containers' cgroups without a process: one that runs was not left, but is another engine's."""
+    """Containers' cgroups without a process: one that runs was not left, but is another engine's.
+
+    A dockerd of these tests (`labkernel-test-...`) may just be making one, or removing it.
+    """
     return {
-        str(path)
-        for path in Path("/sys/fs/cgroup").glob("**/")
-        if _CONTAINER_ID.search(path.name) and _is_empty(path)
+        directory
+        for directory, _, _ in os.walk("/sys/fs/cgroup")
+        if _CONTAINER_ID.search(os.path.basename(directory))
+        and "/labkernel-test-" not in directory
+        and _is_empty(Path(directory))
     }
 
 
 def _is_empty(cgroup: Path) -> bool:
     try:
         return not (cgroup / "cgroup.procs").read_text()
-    except FileNotFoundError:
+    except OSError:  # it has gone: ENOENT, or ENODEV when that happens while it is read
         return False
