@@ -1,10 +1,15 @@
 from __future__ import annotations
 
+import os
+import shutil
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
 
 import pytest
 
+from labkernel import engine_process
 from tests.notebook.conftest import Shell
 
 
@@ -24,3 +29,27 @@ def test_importing_the_package_imports_nothing_heavy() -> None:
         [sys.executable, "-c", program], check=True, capture_output=True, text=True
     ).stdout
     assert not {"docker", "requests", "IPython", "ipywidgets", "pyroute2"} & set(loaded.split())
+
+
+def test_our_own_engine_is_started_when_no_other_is_named(
+    shell: Shell, root: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Socket paths end at 107 bytes: pytest's own directories are too deep.
+    directory = Path(tempfile.mkdtemp(prefix="lk-"))
+    monkeypatch.delenv("DOCKER_HOST", raising=False)
+    monkeypatch.setenv("LABKERNEL_ROOT", str(directory))
+    try:
+        assert "labkernel" in shell.succeeds("%load_ext labkernel").stdout
+        host = os.environ["DOCKER_HOST"]
+        assert str(directory) in host
+        assert shell.succeeds("%docker ps").error is None
+        # The engine may go while a notebook is open: the next command starts it again.
+        assert engine_process.stop()
+        assert shell.succeeds("%docker ps -a").error is None
+        assert os.environ["DOCKER_HOST"] == host
+        shell.succeeds("%unload_ext labkernel")
+        assert "DOCKER_HOST" not in os.environ
+        assert engine_process.status().running
+    finally:
+        engine_process.stop()
+        shutil.rmtree(directory)
