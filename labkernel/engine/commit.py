@@ -59,8 +59,10 @@ async def commit(
     """An image of the container's file system as it is now. `config` replaces fields of the container's
     own.
     """
-    settled = apply_changes(config, changes)
-    merge_image(settled, container.config)
+    # As dockerd: the container's own, changed; or what the request brings, completed from it.
+    settled = apply_changes(config or container.config, changes)
+    if config:
+        merge_image(settled, container.config)
     layer = await asyncio.to_thread(images.store.layers.capture, container.upper, container.chain_id)
     base = images.get(container.image).config
     created = image_config.timestamp()

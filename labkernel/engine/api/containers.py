@@ -143,6 +143,8 @@ def terminal_size(request: Request) -> tuple[int, int]:
 async def update(engine: Engine, request: Request) -> Answer:
     container, body = _named(engine, request), await request.json()
     changed = {key: value for key, value in body.items() if key in _UPDATABLE and value not in (None, 0, "")}
+    if "RestartPolicy" in changed:
+        changed["RestartPolicy"] = {"Name": "", "MaximumRetryCount": 0} | changed["RestartPolicy"]
     merged = {**container.host_config, **changed}
     if merged["RestartPolicy"].get("Name") and container.host_config["AutoRemove"]:
         raise InvalidParameter(

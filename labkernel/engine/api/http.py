@@ -28,8 +28,13 @@ HEADER_LIMIT = 1 << 20
 """Bytes of request line and headers; Go's net/http, which clients are tested against, allows as much."""
 JSON_LIMIT = 16 << 20
 """Bytes of a JSON body; container descriptions are kilobytes."""
+PIPELINED_LIMIT = 64
+"""Requests of one connection that wait for their answers; no client of the API sends a second one early."""
 BODY_HIGH_WATER = 4 << 20
 """Bytes of an unread body held in memory before the socket is no longer read."""
+
+DISCARD_LIMIT, DISCARD_SECONDS = 16 << 20, 2.0
+"""Bytes and time for the rest of a body whose request was answered before it had arrived."""
 
 T = TypeVar("T")
 
@@ -101,6 +106,7 @@ class Request:
     body: ByteQueue
     connection: Connection
     api_version: tuple[int, int]
+    keep_alive: bool = True
     parameters: dict[str, str] = field(default_factory=dict)
 
     def argument(self, name: str, default: str = "") -> str:
@@ -264,7 +270,7 @@ class Connection(asyncio.Protocol):
         self._upgrade_tail = b""
         self._upgraded = False
         self._upgrade_body = 0  # bytes of a request's body that follow although it asks to upgrade
-        self._keep_alive = True
+        self._in_head = True
         self._head_size = 0
         self._writable = asyncio.Event()
         self._writable.set()
@@ -284,6 +290,8 @@ class Connection(asyncio.Protocol):
         if self._upgraded:
             self._after_upgrade(data)
             return
+        if self._in_head:  # the parser keeps a header for itself until it has all of it
+            self._count_head(len(data))
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
@@ -305,17 +313,21 @@ class Connection(asyncio.Protocol):
         self._upgrade_tail += rest
 
     def eof_received(self) -> bool:
+        """The client has closed its writing half: it may still read, or be gone, which only `Hangups` tells."""
         if self._incoming is not None:
             self._incoming.end()
-            return True  # the client half-closed: it still reads
-        if self._requests:
+        elif self._requests:
+            self._requests[-1].keep_alive = False
             self._requests[-1].body.end(lost=True)
-            return True
-        return False
+        else:
+            return False
+        self._server.hangups.watch(self._transport.get_extra_info("socket"), self._transport.abort)
+        return True
 
     def connection_lost(self, error: Exception | None) -> None:
         self.lost.set()
         self._writable.set()
+        self._server.hangups.forget(self._transport.get_extra_info("socket"))
         if self._incoming is not None:
             self._incoming.end(lost=True)
         for request in self._requests:
@@ -333,15 +345,14 @@ class Connection(asyncio.Protocol):
     def on_message_begin(self) -> None:
         self._url = b""
         self._headers: dict[str, str] = {}
-        self._head_size = 0
+        self._in_head = True
 
     def on_url(self, url: bytes) -> None:
         self._url += url
-        self._count_head(len(url))
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._headers[name.decode("latin-1").lower()] = value.decode("utf-8", "surrogateescape")
-        self._count_head(len(name) + len(value))
+        if self._in_head:  # what follows a chunked body is of no use here
+            self._headers[name.decode("latin-1").lower()] = value.decode("utf-8", "surrogateescape")
 
     def _count_head(self, size: int) -> None:
         self._head_size += size
@@ -349,7 +360,9 @@ class Connection(asyncio.Protocol):
             self._refuse(431, f"request headers are larger than {HEADER_LIMIT} bytes")
 
     def on_headers_complete(self) -> None:
-        self._keep_alive = self._parser.should_keep_alive()
+        self._in_head, self._head_size = False, 0
+        if len(self._requests) >= PIPELINED_LIMIT:
+            self._refuse(400, f"more than {PIPELINED_LIMIT} requests wait for their answers")
         url = urlsplit(self._url.decode("utf-8", "replace"))
         path, version = split_version(unquote(url.path))
         body = ByteQueue(self._transport.pause_reading, self._resume_reading)
@@ -361,6 +374,7 @@ class Connection(asyncio.Protocol):
             body=body,
             connection=self,
             api_version=version,
+            keep_alive=self._parser.should_keep_alive(),
         )
         if self._headers.get("expect", "").lower() == "100-continue":
             self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
@@ -404,13 +418,32 @@ class Connection(asyncio.Protocol):
                 self._requests.popleft()
             if self._incoming is not None or self._transport.is_closing():
                 break
-            if request.headers.get("upgrade") or not self._keep_alive:
+            if request.headers.get("upgrade") or not request.keep_alive:
                 self._transport.close()  # after a refused upgrade the parser cannot go on
                 break
-            if not request.body._ended:  # answered before the body was read: its rest is not worth reading
+            if not await self._discard(request.body):
                 self._transport.close()
                 break
         self._task = None
+
+    async def _discard(self, body: ByteQueue) -> bool:
+        """Read what the handler left of a body, since a client that cannot send it may not read the answer.
+
+        Bounded in bytes and time; whether the end was reached.
+        """
+
+        async def read() -> bool:
+            size = 0
+            async for chunk in body:
+                size += len(chunk)
+                if size > DISCARD_LIMIT:
+                    return False
+            return True
+
+        try:
+            return await asyncio.wait_for(read(), DISCARD_SECONDS)
+        except (TimeoutError, Disconnected):
+            return False
 
     async def _answer(self, request: Request) -> None:
         answer = await self._handler(request)

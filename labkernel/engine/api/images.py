@@ -210,7 +210,7 @@ async def remove(engine: Engine, request: Request) -> Answer:
         if "Untagged" in record and "@" not in record["Untagged"]:
             publish(engine, "untag", image, image.id)
         elif record.get("Deleted") == image.id:
-            publish(engine, "delete", image, image.id)
+            engine.events.publish("image", "delete", image.id, name=image.id)
     return Response.json(records)
 
 

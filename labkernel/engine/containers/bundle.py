@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import re
+import resource as rlimits
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -168,7 +168,12 @@ def _rlimits(host_config: Mapping[str, Any]) -> dict[str, tuple[int, int]]:
     limits = {}
     for given in host_config["Ulimits"] or []:
         name = str(given.get("Name", ""))
-        if not re.fullmatch(r"[a-z]+", name):
-            raise InvalidParameter(f"invalid ulimit type: {name}")
-        limits[name] = (int(given.get("Soft", -1)), int(given.get("Hard", -1)))
+        soft, hard = int(given.get("Soft", -1)), int(given.get("Hard", -1))
+        if not hasattr(rlimits, f"RLIMIT_{name.upper()}"):
+            raise InvalidParameter(f"wrong rlimit value: RLIMIT_{name.upper()}")
+        if 0 <= hard < soft:
+            raise InvalidParameter(
+                f"ulimit {name}: soft limit {soft} is above hard limit {hard}"
+            )
+        limits[name] = (soft, hard)
     return limits

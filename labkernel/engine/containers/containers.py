@@ -232,7 +232,7 @@ class Containers:
             )
 
     async def _fill(self, point: MountPoint, image: Image) -> None:
-        lower = self._images.store.layers.directories(image.chain_id)
+        lower = [self._init_layer, *self._images.store.layers.directories(image.chain_id)]
         await asyncio.to_thread(fill_volume, self._images.store, lower, point.destination, Path(point.source))
 
     @staticmethod
@@ -251,7 +251,11 @@ class Containers:
         found = []
         for source in sources:
             name, _, mode = source.partition(":")
-            for point in self.get(name).mounts:
+            try:
+                other = self.get(name)
+            except NotFound as error:
+                raise InvalidParameter(error.message, hint=error.hint) from None
+            for point in other.mounts:
                 if point.type != "tmpfs" and point.destination not in taken:
                     writable = point.writable and mode != "ro"
                     found.append(

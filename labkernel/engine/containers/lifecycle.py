@@ -107,7 +107,7 @@ class Lifecycle:
             resolve(point, self._volumes, container.id)
         endpoint = await self._networks.connect(
             container.id,
-            "none" if container.config.get("NetworkDisabled") else host_config["NetworkMode"],
+            self._network_mode(container),
             name=container.name,
             ports=requested_ports(host_config, exposed),
             exposed=exposed,
@@ -151,6 +151,15 @@ class Lifecycle:
         container.notify("next-exit")
         if container.host_config["AutoRemove"]:
             self._remove(container)
+
+    def _network_mode(self, container: Container) -> str:
+        """HostConfig.NetworkMode, with another container's whole id in `container:ID`."""
+        mode: str = container.host_config["NetworkMode"]
+        if container.config.get("NetworkDisabled"):
+            return "none"
+        if mode.startswith("container:"):
+            return f"container:{self._find(mode.removeprefix('container:')).id}"
+        return mode
 
     def _shared_namespace(self, container: Container, kind: str) -> str:
         """HostConfig's PidMode, IpcMode, UTSMode -> "", "host" or the path of another container's
@@ -245,6 +254,7 @@ class Lifecycle:
             timeout = STOP_TIMEOUT
         wanted = container_config.signal_number(container.config.get("StopSignal") or "SIGTERM")
         await self._signal(container, wanted)
+        self.publish(container, "kill", signal=str(wanted))
         if not await self._ends_within(container, None if timeout < 0 else timeout):
             await self._signal(container, signal.SIGKILL)
             await self._ends_within(container, None)
@@ -261,12 +271,12 @@ class Lifecycle:
         if number == signal.SIGKILL:
             container.stopped_by_user = True
         await self._signal(container, number)
+        self.publish(container, "kill", signal=str(int(number)))
         if number == signal.SIGKILL:
             await self._ends_within(container, None)
 
     async def _signal(self, container: Container, number: int) -> None:
         self._launcher.kill(container.id, number)
-        self.publish(container, "kill", signal=str(int(number)))
         if container.state.status == "paused":
             await self._launcher.resume(container.id)  # a frozen process takes no signal
             container.state.status = "running"

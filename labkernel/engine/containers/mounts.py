@@ -219,6 +219,7 @@ def _destination(path: str, whole: str) -> str:
     clean = posixpath.normpath(path)
     if clean in ("/", "//"):
         raise InvalidParameter(
-            f"invalid volume specification: '{whole}': invalid specification: destination can't be '/'"
+            f"invalid volume specification: '{whole}': "
+            "invalid mount config for type \"bind\": invalid specification: destination can't be '/'"
         )
     return clean
