@@ -22,12 +22,13 @@ if TYPE_CHECKING:
 def attach(client: DockerClient, invocation: Invocation, console: Console) -> Result:
     options = invocation.options
     found = client.api.inspect_container(invocation.arguments[0])
-    for state, problem in (("Paused", "paused"), ("Restarting", "restarting")):
-        if found["State"][state]:
-            raise CommandError(f"cannot attach to a {problem} container, unpause it first")
+    if found["State"]["Paused"]:
+        raise CommandError("You cannot attach to a paused container, unpause it first")
+    if found["State"]["Restarting"]:
+        raise CommandError("You cannot attach to a restarting container, wait until it is running")
     if not found["State"]["Running"]:
         raise CommandError(
-            "cannot attach to a stopped container, start it first",
+            "You cannot attach to a stopped container, start it first",
             hint=f"docker start -a {invocation.arguments[0]}, or docker logs to read what it wrote",
         )
     keys = options["detach-keys"] or DETACH_KEYS

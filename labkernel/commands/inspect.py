@@ -82,7 +82,7 @@ def _formatted(template: str, found: list[Any]) -> Result:
         return Text("\n".join(parsed.render(structured(item)) for item in found), data=found)
     except TemplateError as error:
         raise CommandError(
-            f"template parsing error: {error}", hint=_known_fields(str(error), found), exit_code=64
+            f"template parsing error: {error}", hint=_known_fields(str(error), found)
         ) from None
 
 

@@ -24,7 +24,7 @@ def port(client: DockerClient, invocation: Invocation, console: Console) -> Resu
         if not bindings.get(key):
             published = [port for port, targets in bindings.items() if targets]
             raise CommandError(
-                f"Error: No public port '{key}' published for {name}",
+                f"Error: No public port '{wanted[0]}' published for {name}",
                 hint=f"published are {', '.join(published)}"
                 if published
                 else "nothing is: run it with -p 8080:80",

@@ -140,8 +140,7 @@ def _server_lines(found: Mapping[str, Any]) -> list[str]:
         lines.append(f"Runtimes: {' '.join(sorted(runtimes))}")
     lines += known("Default Runtime", "DefaultRuntime") + known("Init Binary", "InitBinary")
     for title, key in (("containerd", "ContainerdCommit"), ("runc", "RuncCommit"), ("init", "InitCommit")):
-        if key in found:
-            lines.append(f"{title} version: {(found[key] or {}).get('ID', '')}")
+        lines.append(f"{title} version: {(found.get(key) or {}).get('ID', '')}")
     if options := found.get("SecurityOptions"):
         lines.append("Security Options:")
         for option in options:

@@ -63,17 +63,35 @@ def test_flags_of_the_container(flags: str, expected: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("flags", "expected"),
     [
-        ("", {"NetworkMode": "default", "AutoRemove": False, "RestartPolicy": {"Name": "no", "MaximumRetryCount": 0}}),
-        ("--rm --init --privileged --read-only", {"AutoRemove": True, "Init": True, "Privileged": True, "ReadonlyRootfs": True}),
+        (
+            "",
+            {
+                "NetworkMode": "default",
+                "AutoRemove": False,
+                "RestartPolicy": {"Name": "no", "MaximumRetryCount": 0},
+            },
+        ),
+        (
+            "--rm --init --privileged --read-only",
+            {"AutoRemove": True, "Init": True, "Privileged": True, "ReadonlyRootfs": True},
+        ),
         ("--restart on-failure:3", {"RestartPolicy": {"Name": "on-failure", "MaximumRetryCount": 3}}),
         ("-v /a:/b:ro -v name:/c", {"Binds": ["/a:/b:ro", "name:/c"]}),
         ("--tmpfs /t:size=1m --tmpfs /u", {"Tmpfs": {"/t": "size=1m", "/u": ""}}),
-        ("-m 64m --memory-swap -1 --cpus 0.5 --pids-limit 9", {"Memory": 64 << 20, "MemorySwap": -1, "NanoCpus": 500_000_000, "PidsLimit": 9}),
+        (
+            "-m 64m --memory-swap -1 --cpus 0.5 --pids-limit 9",
+            {"Memory": 64 << 20, "MemorySwap": -1, "NanoCpus": 500_000_000, "PidsLimit": 9},
+        ),
         ("--cap-add A --cap-drop ALL", {"CapAdd": ["A"], "CapDrop": ["ALL"]}),
-        ("--device /dev/fuse --device /a:/b:r", {"Devices": [
-            {"PathOnHost": "/dev/fuse", "PathInContainer": "/dev/fuse", "CgroupPermissions": "rwm"},
-            {"PathOnHost": "/a", "PathInContainer": "/b", "CgroupPermissions": "r"},
-        ]}),
+        (
+            "--device /dev/fuse --device /a:/b:r",
+            {
+                "Devices": [
+                    {"PathOnHost": "/dev/fuse", "PathInContainer": "/dev/fuse", "CgroupPermissions": "rwm"},
+                    {"PathOnHost": "/a", "PathInContainer": "/b", "CgroupPermissions": "r"},
+                ]
+            },
+        ),
         ("--add-host a:1.2.3.4 --add-host b=[::1]", {"ExtraHosts": ["a:1.2.3.4", "b:::1"]}),
         ("--log-driver none --log-opt a=b", {"LogConfig": {"Type": "none", "Config": {"a": "b"}}}),
         ("--net host --pid host --ipc none", {"NetworkMode": "host", "PidMode": "host", "IpcMode": "none"}),
@@ -81,7 +99,7 @@ def test_flags_of_the_container(flags: str, expected: dict[str, Any]) -> None:
         ("--ulimit nofile=1:2", {"Ulimits": [{"Name": "nofile", "Soft": 1, "Hard": 2}]}),
         ("--security-opt no-new-privileges", {"SecurityOpt": ["no-new-privileges"]}),
     ],
-)  # fmt: skip
+)
 def test_flags_of_the_host(flags: str, expected: dict[str, Any]) -> None:
     found = config(*flags.split())["HostConfig"]
     assert {key: found[key] for key in expected} == expected
@@ -140,13 +158,31 @@ def test_labels_from_a_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("type=bind,source=/a,target=/b,readonly", {"Type": "bind", "Source": "/a", "Target": "/b", "ReadOnly": True}),
-        ("type=tmpfs,dst=/t,tmpfs-size=1m,tmpfs-mode=1770", {"Type": "tmpfs", "Target": "/t", "TmpfsOptions": {"SizeBytes": 1 << 20, "Mode": 0o1770}}),
-        ("src=v,target=/v,volume-nocopy", {"Type": "volume", "Source": "v", "Target": "/v", "VolumeOptions": {"NoCopy": True}}),
+        (
+            "type=bind,source=/a,target=/b,readonly",
+            {"Type": "bind", "Source": "/a", "Target": "/b", "ReadOnly": True},
+        ),
+        (
+            "type=tmpfs,dst=/t,tmpfs-size=1m,tmpfs-mode=1770",
+            {"Type": "tmpfs", "Target": "/t", "TmpfsOptions": {"SizeBytes": 1 << 20, "Mode": 0o1770}},
+        ),
+        (
+            "src=v,target=/v,volume-nocopy",
+            {"Type": "volume", "Source": "v", "Target": "/v", "VolumeOptions": {"NoCopy": True}},
+        ),
         ('"source=/a,b",target=/b,type=bind', {"Type": "bind", "Source": "/a,b", "Target": "/b"}),
-        ("type=bind,src=/a,dst=/b,ro=false,bind-propagation=rslave", {"Type": "bind", "Source": "/a", "Target": "/b", "ReadOnly": False, "BindOptions": {"Propagation": "rslave"}}),
+        (
+            "type=bind,src=/a,dst=/b,ro=false,bind-propagation=rslave",
+            {
+                "Type": "bind",
+                "Source": "/a",
+                "Target": "/b",
+                "ReadOnly": False,
+                "BindOptions": {"Propagation": "rslave"},
+            },
+        ),
     ],
-)  # fmt: skip
+)
 def test_mounts(text: str, expected: dict[str, Any]) -> None:
     assert mount(text) == expected
 

@@ -52,7 +52,7 @@ def test_what_cannot_be_understood(argv: list[str], what: str, hint: str) -> Non
     with pytest.raises(CommandError) as raised:
         parse(argv)
     assert (raised.value.what, raised.value.hint) == (what, hint)
-    assert raised.value.where and raised.value.where.startswith("docker ")
+    assert (raised.value.where or "").startswith("docker ")
 
 
 @pytest.mark.parametrize("words", [(), *((name,) for name in COMMANDS), *((name,) for name in GROUPS)])

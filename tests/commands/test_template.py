@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -100,10 +102,8 @@ def test_a_wrong_template_says_why(template: str, message: str) -> None:
 
 @given(st.text(alphabet='{}.$|()"`ab 1-/*rangeifendelse', max_size=30))
 def test_any_text_renders_or_raises_the_one_error(source: str) -> None:
-    try:
+    with contextlib.suppress(TemplateError):
         assert isinstance(render(source), str)
-    except TemplateError:
-        pass
 
 
 @given(st.text().filter(lambda text: "{{" not in text))

@@ -1,0 +1,123 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from labkernel.commands import CommandError, Finished, Text, execute, parse
+from tests.commands.conftest import Commands
+
+
+def finished(run: Commands, *argv: str, stdin: bytes | None = None) -> Finished:
+    result = run(*argv, stdin=stdin).result
+    assert isinstance(result, Finished)
+    return result
+
+
+def test_streams_are_kept_apart_and_shown_and_the_exit_code_is_the_containers(run: Commands) -> None:
+    result = finished(run, "run", "--rm", "busybox", "sh", "-c", "echo out; echo err >&2; exit 3")
+    assert (result.exit_code, result.stdout, result.stderr) == (3, b"out\n", b"err\n")
+    assert (run.last.stdout, run.last.stderr) == (b"out\n", b"err\n")
+    assert run("ps", "-aq").printed == ""
+
+
+def test_a_container_that_ends_at_once_is_not_missed(run: Commands) -> None:
+    for _ in range(5):
+        assert finished(run, "run", "--rm", "busybox", "false").exit_code == 1
+
+
+def test_every_byte_arrives(run: Commands) -> None:
+    result = finished(run, "run", "--rm", "busybox", "sh", "-c", "head -c 3000000 /dev/zero; echo done >&2")
+    assert (len(result.stdout), result.stderr) == (3_000_000, b"done\n")
+
+
+def test_input_reaches_the_container_and_its_end_too(tmp_path: Path, run: Commands) -> None:
+    data = os.urandom(2_000_000)
+    source = tmp_path / "input"
+    source.write_bytes(data)
+    ran = run.last
+    with source.open("rb") as file:
+        ran.stdin = file
+        result = execute(run.client, parse(["run", "-i", "--rm", "busybox", "cat"]), ran)
+    assert isinstance(result, Finished)
+    assert result.stdout == data
+
+
+def test_in_the_background_only_the_id_is_printed(run: Commands) -> None:
+    result = run("run", "-d", "--name", "web", "busybox", "sleep", "1000").result
+    assert isinstance(result, Text)
+    assert len(str(result)) == 64
+    assert run("ps", "--format", "{{.Names}}").printed == "web\n"
+
+
+def test_options_take_effect(run: Commands, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("from the host\n")
+    (tmp_path / "env").write_text("FROM_FILE=1\n")
+    script = "cat /in/file; echo $A $FROM_FILE; pwd; hostname; id -u; touch /in/x || true; cat /proc/1/comm"
+    options = [
+        "-v",
+        f"{tmp_path}:/in:ro",
+        "-e",
+        "A=b c",
+        "--env-file",
+        str(tmp_path / "env"),
+        "-w",
+        "/tmp",
+        "-h",
+        "box",
+    ]
+    result = finished(
+        run, "run", "--rm", *options, "-u", "daemon", "--name", "x", "busybox", "sh", "-c", script
+    )
+    assert result.stdout.decode().splitlines() == ["from the host", "b c 1", "/tmp", "box", "1", "sh"]
+    assert b"Read-only file system" in result.stderr
+
+
+def test_a_cidfile_is_written_and_never_overwritten(run: Commands, tmp_path: Path) -> None:
+    file = tmp_path / "id"
+    created = str(run("create", "--cidfile", str(file), "busybox").result)
+    assert file.read_text() == created
+    with pytest.raises(CommandError, match="container ID file found"):
+        run("create", "--cidfile", str(file), "busybox")
+
+
+def test_a_container_that_cannot_start_is_not_left_behind(run: Commands) -> None:
+    with pytest.raises(CommandError) as raised:
+        run("run", "--name", "web", "busybox", "nosuch")
+    assert raised.value.exit_code == 127
+    assert "nosuch" in (raised.value.hint or "")
+    assert run("ps", "-aq").printed == ""
+
+
+def test_a_missing_image_is_pulled_and_its_name_questioned(run: Commands) -> None:
+    with pytest.raises(CommandError) as raised:
+        run("run", "busybx", "true")
+    assert run.last.stderr.startswith(b"Unable to find image 'busybx:latest' locally\n")
+    assert raised.value.hint == "did you mean `busybox`?"
+    assert raised.value.exit_code == 125
+    with pytest.raises(CommandError, match="No such image: busybx"):
+        run("run", "--pull", "never", "busybx", "true")
+
+
+def test_without_a_terminal_it_runs_without_one_and_says_so(run: Commands) -> None:
+    result = finished(run, "run", "-it", "--rm", "busybox", "sh", "-c", "test -t 0 || echo no terminal")
+    assert result.stdout == b"no terminal\n"
+    assert b"note: there is no terminal here" in run.last.stderr
+    with pytest.raises(CommandError, match="the input device is not a TTY"):
+        run("run", "-it", "--rm", "busybox", "sh", stdin=b"")
+
+
+def test_a_name_in_use_is_explained(run: Commands) -> None:
+    run("create", "--name", "web", "busybox")
+    with pytest.raises(CommandError) as raised:
+        run("run", "--name", "web", "busybox")
+    assert "(created) has this name: docker rm -f web" in (raised.value.hint or "")
+
+
+def test_a_port_in_use_is_explained(run: Commands) -> None:
+    run("run", "-d", "--name", "holder", "-p", "18080:80", "busybox", "sleep", "1000")
+    with pytest.raises(CommandError) as raised:
+        run("run", "-d", "--name", "second", "-p", "18080:80", "busybox", "sleep", "1000")
+    assert "container holder publishes it" in (raised.value.hint or "")
+    assert run("ps", "-a", "--format", "{{.Names}}").printed == "holder\n"
