@@ -11,7 +11,7 @@ from pathlib import Path
 
 from labkernel.engine.build.interface import RunStep
 from labkernel.engine.containers import config as container_config
-from labkernel.engine.containers.bundle import resources, save, write_etc
+from labkernel.engine.containers.bundle import ROOT, resources, save, write_etc
 from labkernel.engine.containers.lifecycle import start_error
 from labkernel.engine.containers.stdio import Stdio
 from labkernel.engine.image.store import Store
@@ -48,7 +48,7 @@ class StepRunner:
                     args=step.args,
                     env=step.env,
                     cwd=step.cwd,
-                    user=step.user,
+                    user=step.user or ROOT,
                     hostname=step.hostname,
                     overlay=Overlay(
                         [str(path) for path in (self._init_layer, *step.layers)],

@@ -16,6 +16,8 @@ from labkernel.engine.runtime.capabilities import container_capabilities
 from labkernel.engine.runtime.devices import all_host_devices, host_devices
 from labkernel.engine.runtime.spec import Device, Mount, Overlay, Resources, SpecOptions, runtime_spec
 
+ROOT = "0"
+"""The user of who names none: by number, and with the groups that the image gives root."""
 _HOSTS = (
     "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\nfe00::0\tip6-localnet\n"
     "ff00::0\tip6-mcastprefix\nff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n"
@@ -40,7 +42,7 @@ def write_bundle(
         args=container.command,
         env=container_config.environment(config),
         cwd=config["WorkingDir"] or "/",
-        user=config["User"],
+        user=config["User"] or ROOT,
         additional_groups=host_config["GroupAdd"] or (),
         terminal=config["Tty"],
         hostname=config["Hostname"],

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from labkernel.engine.containers import config as container_config
+from labkernel.engine.containers.bundle import ROOT
 from labkernel.engine.containers.container import Container
 from labkernel.engine.containers.containers import Containers
 from labkernel.engine.containers.stdio import Stdio
@@ -129,7 +130,7 @@ class Execs:
             given["Cmd"],
             env=_merged(inherited, given["Env"] or []),
             cwd=given["WorkingDir"] or container.config["WorkingDir"] or "/",
-            user=given["User"] or container.config["User"],
+            user=given["User"] or container.config["User"] or ROOT,
             additional_groups=container.host_config["GroupAdd"] or (),
             terminal=given["Tty"],
             capabilities=container_capabilities(
