@@ -33,7 +33,7 @@ _PATTERNS = [
 
 # Numbers that are times or process ids go by their key.
 # Docker builds these lists from maps, in another order each time.
-_UNORDERED = {"Mounts", "Ports", "RepoTags", "ImagesDeleted"}
+_UNORDERED = {"Mounts", "Ports", "RepoTags", "ImagesDeleted", "Volumes"}
 
 _NUMBERS = {
     **dict.fromkeys(("Created", "time", "timeNano", "LastTagTime"), "<time>"),
@@ -106,12 +106,14 @@ class Allowed:
     """A difference that is meant.
 
     `fields` is a pattern over `scenario/step: path`. Kinds: `value`, both have the field, with values of one
-    type; `added`, only we have it; `absent`, only Docker has it; `any`, all goes.
+    type; `added`, only we have it; `absent`, only Docker has it; `pair`, Docker's value and ours are those in
+    `pair`, whose texts are patterns; `any`, all goes.
     """
 
     fields: str
-    kind: Literal["value", "added", "absent", "any"]
+    kind: Literal["value", "added", "absent", "pair", "any"]
     why: str
+    pair: tuple[Any, Any] = (None, None)
 
     def covers(self, found: Difference) -> bool:
         if not fnmatchcase(found.path, self.fields):
@@ -121,9 +123,17 @@ class Allowed:
                 return bool(found.docker == ABSENT)
             case "absent":
                 return bool(found.ours == ABSENT)
+            case "pair":
+                return _matches(found.docker, self.pair[0]) and _matches(found.ours, self.pair[1])
             case "value":
                 return type(found.docker) is type(found.ours) and ABSENT not in (found.docker, found.ours)
         return True
+
+
+def _matches(value: Any, wanted: Any) -> bool:
+    if isinstance(value, str) and isinstance(wanted, str):
+        return fnmatchcase(value, wanted)
+    return type(value) is type(wanted) and bool(value == wanted)
 
 
 def unexplained(found: Iterable[Difference], allowed: Iterable[Allowed]) -> list[Difference]:

@@ -184,9 +184,9 @@ def tar_members(body: bytes) -> list[dict[str, Any]]:
                 {
                     "name": str(PurePosixPath(member.name)) + ("/" if member.name.endswith("/") else ""),
                     "type": member.type.decode(),
-                    "mode": oct(member.mode),
+                    "mode": oct(member.mode & 0o7777),  # some writers add the type
                     "owner": [member.uid, member.gid],
-                    "link": member.linkname,
+                    "link": str(PurePosixPath(member.linkname)) if member.linkname else "",
                     "content": text(content.read(60)) if content else "",
                 }
             )

@@ -95,11 +95,14 @@ def _same(one: Any, other: Any) -> bool:
         ("absent", "a", ABSENT, True),
         ("absent", ABSENT, "b", False),
         ("any", "a", None, True),
+        ("pair", 500, 400, True),
+        ("pair", 400, 500, False),
+        ("pair", 500, 400.0, False),
     ],
 )
 def test_allowed_covers_its_kind_only(kind: Any, docker: Any, ours: Any, covered: bool) -> None:
     found = [Difference("info: body.Driver", docker, ours)]
-    assert unexplained(found, [Allowed("*: body.Driver", kind, "")]) == ([] if covered else found)
+    assert unexplained(found, [Allowed("*: body.Driver", kind, "", (500, 400))]) == ([] if covered else found)
     assert unexplained(found, [Allowed("*: body.Name", kind, "")]) == found
 
 

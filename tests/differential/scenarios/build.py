@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
-from tests.differential.recorder import Recorder, json_body
+from tests.differential.recorder import Recorder, json_body, streams
 from tests.differential.scenarios.files import archive
 
 _TAR = {"Content_Type": "application/x-tar"}
@@ -79,7 +79,7 @@ def every_instruction(api: Recorder) -> None:
     api.get("history", "/images/me/it/history")
     assert _build(api, "again", _context(_EVERYTHING, _FILES)) == image
     api.finish("box", Image="me/it")
-    api.get("a container of it", "/containers/box/logs?stdout=1&stderr=1")
+    api.get("a container of it", "/containers/box/logs?stdout=1&stderr=1", read=streams)
 
 
 def cache(api: Recorder) -> None:

@@ -92,8 +92,10 @@ def refused_bodies(api: Recorder) -> None:
 
 def refused_host_configs(api: Recorder) -> None:
     for name, host_config in _REFUSED_HOST_CONFIGS.items():
-        extra = {"Hostname": host_config["_Hostname"]} if "_Hostname" in host_config else {}
         given = {key: value for key, value in host_config.items() if key != "_Hostname"}
+        extra = {"Hostname": host_config["_Hostname"]} if "_Hostname" in host_config else {}
+        # Docker 20.10 publishes only what is exposed too, as its command line always asks for.
+        extra |= {"ExposedPorts": {port: {} for port in host_config.get("PortBindings", {})}}
         answer = api.post(name, "/containers/create", {"Image": "busybox", "HostConfig": given, **extra})
         if answer.status == 201:  # Found out only when it starts.
             identifier = api.know(answer.json()["Id"], "box")
@@ -169,7 +171,7 @@ def everything_given(api: Recorder) -> None:
         "AttachStderr": True,
         "Healthcheck": {"Test": ["CMD", "true"], "Interval": 30 * 10**9, "Retries": 2},
         "HostConfig": {
-            "Binds": ["/tmp:/host:ro", "named:/named"],
+            "Binds": ["/usr:/host:ro", "named:/named"],
             "Mounts": [{"Type": "tmpfs", "Target": "/scratch", "TmpfsOptions": {"SizeBytes": 1048576}}],
             "PortBindings": {
                 "80/tcp": [{"HostIp": "127.0.0.1", "HostPort": "8080"}],

@@ -7,7 +7,7 @@ import tarfile
 from collections.abc import Mapping
 from urllib.parse import quote
 
-from tests.differential.recorder import Recorder, tar_members
+from tests.differential.recorder import Recorder, streams, tar_members
 
 _TAR = {"Content_Type": "application/x-tar"}
 
@@ -121,7 +121,7 @@ def commit(api: Recorder) -> None:
     api.post("to a bad name", "/commit?container=box&repo=UPPER")
     api.post("without a container", "/commit")
     again = api.finish("again", "cat", "/new", Image="me/box:v1")
-    api.get("a container of it", f"/containers/{again}/logs?stdout=1")
+    api.get("a container of it", f"/containers/{again}/logs?stdout=1", read=streams)
 
 
 def commit_while_running(api: Recorder) -> None:
@@ -131,4 +131,4 @@ def commit_while_running(api: Recorder) -> None:
     api.know(answer.json()["Id"], "image")
     api.note("still running", api.need("GET", "/containers/box/json").json()["State"]["Status"])
     api.finish("again", "cat", "/kept", Image="me/box")
-    api.get("what was kept", "/containers/again/logs?stdout=1")
+    api.get("what was kept", "/containers/again/logs?stdout=1", read=streams)

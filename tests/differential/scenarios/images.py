@@ -116,7 +116,7 @@ def removed(api: Recorder) -> None:
     api.delete("only a name of it, with force", "/images/me/box?force=1")
     api.need("DELETE", "/containers/user?force=1")
     api.need("POST", f"/images/{image}/tag?repo=me/again")
-    api.step("the last name", "DELETE", "/images/me/again", read=_deleted)
+    api.delete("the last name", "/images/me/again")
     api.delete("base of nothing, used by a container", "/images/busybox")
 
 
@@ -129,11 +129,7 @@ def removed_with_children(api: Recorder) -> None:
     api.need("DELETE", "/containers/box")
     api.delete("by id, while it has a child", f"/images/{parent}")
     api.delete("by name, while it has a child", "/images/me/parent")
-    api.step("the child", "DELETE", "/images/me/child", read=_deleted)
-
-
-def _deleted(body: bytes) -> list[Any]:
-    return sorted(json.loads(body), key=lambda item: (sorted(item), str(item)))
+    api.delete("the child", "/images/me/child")
 
 
 def pruned(api: Recorder) -> None:

@@ -6,12 +6,7 @@ import json
 from typing import Any
 from urllib.parse import quote
 
-from tests.differential.recorder import Recorder, json_body, sorted_by
-
-
-def _by_name(body: bytes) -> Any:
-    answer = json.loads(body)
-    return {**answer, "Volumes": sorted(answer["Volumes"] or [], key=lambda volume: volume["Name"])}
+from tests.differential.recorder import Recorder, json_body, sorted_by, streams
 
 
 def volumes(api: Recorder) -> None:
@@ -22,7 +17,7 @@ def volumes(api: Recorder) -> None:
     api.know(anonymous, "anonymous")
     api.get("inspect", "/volumes/data")
     api.get("inspect the nameless", f"/volumes/{anonymous}")
-    api.get("list", "/volumes", read=_by_name)
+    api.get("list", "/volumes")
     for name, filters in {
         "name": {"name": ["dat"]},
         "label": {"label": ["course=containers"]},
@@ -30,7 +25,7 @@ def volumes(api: Recorder) -> None:
         "driver": {"driver": ["local"]},
         "unknown key": {"colour": ["red"]},
     }.items():
-        api.get(f"by {name}", "/volumes?filters=" + quote(json.dumps(filters)), read=_by_name)
+        api.get(f"by {name}", "/volumes?filters=" + quote(json.dumps(filters)))
     api.get("unknown", "/volumes/nothing")
     api.delete("remove unknown", "/volumes/nothing")
     api.delete("remove unknown with force", "/volumes/nothing?force=1")
@@ -47,18 +42,18 @@ def volumes(api: Recorder) -> None:
 def volume_contents(api: Recorder) -> None:
     """A new named volume is filled from the image, and lives longer than the container."""
     api.finish("first", "sh", "-c", "ls /etc; echo kept > /etc/kept", HostConfig={"Binds": ["data:/etc"]})
-    api.get("filled from the image", "/containers/first/logs?stdout=1")
+    api.get("filled from the image", "/containers/first/logs?stdout=1", read=streams)
     api.need("DELETE", "/containers/first?v=1")
     api.finish("second", "cat", "/data/kept", HostConfig={"Binds": ["data:/data:ro"]})
-    api.get("kept", "/containers/second/logs?stdout=1")
+    api.get("kept", "/containers/second/logs?stdout=1", read=streams)
     api.finish("third", "cat", "/data/kept", HostConfig={"VolumesFrom": ["second"]})
-    api.get("from another container", "/containers/third/logs?stdout=1")
+    api.get("from another container", "/containers/third/logs?stdout=1", read=streams)
     api.finish("fourth", "touch", "/data/x", HostConfig={"Binds": ["data:/data:ro"]})
-    api.get("read-only", "/containers/fourth/logs?stderr=1")
+    api.get("read-only", "/containers/fourth/logs?stderr=1", read=streams)
 
 
 def volumes_in_containers(api: Recorder) -> None:
-    api.create("box", Volumes={"/anonymous": {}}, HostConfig={"Binds": ["named:/named", "/tmp:/host:ro"]})
+    api.create("box", Volumes={"/anonymous": {}}, HostConfig={"Binds": ["named:/named", "/usr:/host:ro"]})
     mounts = api.need("GET", "/containers/box/json").json()["Mounts"]
     api.note("mounts", sorted(mounts, key=lambda mount: mount["Destination"]))
     api.need("DELETE", "/containers/box?v=1")
@@ -100,7 +95,7 @@ def inside_of_containers(api: Recorder) -> None:
         "seccomp": "grep -E '^(Seccomp|NoNewPrivs):' /proc/self/status",
         "devices": "ls /dev",
         "device types": "ls -l /dev | sed 's/ .*//'",
-        "mounts": "cut -d' ' -f2,3 /proc/mounts | sort | grep -v -e cgroup -e /dev/termination",
+        "mounts": "cut -d' ' -f2,3 /proc/mounts | sort | grep -v -e cgroup -e interrupts -e powercap",
         "masked": "for f in kcore keys timer_list; do wc -c < /proc/$f; done; ls /proc/acpi /sys/firmware",
         "read-only": 'for f in sys irq bus; do grep -c " /proc/$f .*ro," /proc/mounts; done',
         "identity": "id; umask; pwd; echo $$; echo $HOME; env | cut -d= -f1 | sort",
@@ -112,7 +107,7 @@ def inside_of_containers(api: Recorder) -> None:
         "sysctls": "cat /proc/sys/net/ipv4/ip_unprivileged_port_start /proc/sys/net/ipv4/ping_group_range",
     }.items():
         api.finish(name.replace(" ", "-"), "sh", "-c", command, Hostname="web")
-        api.get(name, f"/containers/{name.replace(' ', '-')}/logs?stdout=1&stderr=1")
+        api.get(name, f"/containers/{name.replace(' ', '-')}/logs?stdout=1&stderr=1", read=streams)
 
 
 def given_to_containers(api: Recorder) -> None:
@@ -155,15 +150,16 @@ def given_to_containers(api: Recorder) -> None:
         ),
     ):
         api.finish(name, "sh", "-c", command, HostConfig=host_config)
-        api.get(name, f"/containers/{name}/logs?stdout=1&stderr=1")
+        api.get(name, f"/containers/{name}/logs?stdout=1&stderr=1", read=streams)
 
 
 def published_ports(api: Recorder) -> None:
     bindings = {"80/tcp": [{"HostPort": "8080"}]}
-    api.run("first", "httpd", "-f", HostConfig={"PortBindings": bindings}, ExposedPorts={"80/tcp": {}})
+    api.run("first", "sleep", "1000", HostConfig={"PortBindings": bindings}, ExposedPorts={"80/tcp": {}})
     api.note("ports", api.need("GET", "/containers/first/json").json()["NetworkSettings"]["Ports"])
     api.get("listed", "/containers/json")
-    api.create("second", Cmd=["httpd", "-f"], HostConfig={"PortBindings": bindings})
+    same = {"HostConfig": {"PortBindings": bindings}, "ExposedPorts": {"80/tcp": {}}}
+    api.create("second", Cmd=["sleep", "1000"], **same)
     api.post("taken by another container", "/containers/second/start")
     api.note("state", api.need("GET", "/containers/second/json").json()["State"])
     api.need("DELETE", "/containers/first?force=1")
@@ -194,7 +190,7 @@ def events(api: Recorder) -> None:
     api.need("DELETE", "/images/me/it")
     api.need("POST", "/volumes/create", {"Name": "data"})
     api.need("DELETE", "/volumes/data")
-    identifier = api.run("runs", "sleep", "1000")
+    identifier = api.run("runs", "sleep", "1000", StopSignal="KILL")
     exec_id = api.need("POST", "/containers/runs/exec", {"Cmd": ["true"]}).json()["Id"]
     api.know(exec_id, "exec")
     api.need("POST", f"/exec/{exec_id}/start", {"Detach": True})
