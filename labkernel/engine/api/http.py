@@ -11,6 +11,8 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import select
+import socket
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
@@ -313,7 +315,7 @@ class Connection(asyncio.Protocol):
         self._upgrade_tail += rest
 
     def eof_received(self) -> bool:
-        """The client has closed its writing half: it may still read, or be gone, which only `Hangups` tells."""
+        """The client closed its writing half: it may still read, or be gone, which only `Hangups` tells."""
         if self._incoming is not None:
             self._incoming.end()
         elif self._requests:
@@ -450,7 +452,7 @@ class Connection(asyncio.Protocol):
         if answer is None:
             self._transport.close()
         elif isinstance(answer, Response):
-            self._send(answer, head_only=request.method == "HEAD")
+            self._send(answer, head_only=request.method == "HEAD", close=not request.keep_alive)
             await self._drain()
         else:
             await self._stream(request, answer)
@@ -461,7 +463,7 @@ class Connection(asyncio.Protocol):
             headers["Content-Type"] = response.content_type
         if response.status not in (204, 304):
             headers.setdefault("Content-Length", str(len(response.body)))
-        if close or not self._keep_alive:
+        if close:
             headers["Connection"] = "close"
         body = b"" if head_only else response.body
         self._transport.write(self._head(response.status, headers) + body)
@@ -517,12 +519,44 @@ class Connection(asyncio.Protocol):
         self._transport.close()
 
 
+class Hangups:
+    """Tells when a client that had closed its writing half is gone altogether.
+
+    asyncio stops watching a socket at its end-of-file. epoll(7) reports EPOLLHUP for one that is registered
+    for no event at all, and only when both directions are closed.
+    """
+
+    def __init__(self) -> None:
+        self._epoll = select.epoll()
+        self._watched: dict[int, Callable[[], None]] = {}
+        asyncio.get_running_loop().add_reader(self._epoll.fileno(), self._look)
+
+    def watch(self, sock: socket.socket, gone: Callable[[], None]) -> None:
+        self._watched[sock.fileno()] = gone
+        self._epoll.register(sock.fileno(), 0)
+
+    def forget(self, sock: socket.socket) -> None:
+        if self._watched.pop(sock.fileno(), None):
+            self._epoll.unregister(sock.fileno())
+
+    def _look(self) -> None:
+        for descriptor, _ in self._epoll.poll(0):
+            self._epoll.unregister(descriptor)
+            self._watched.pop(descriptor)()
+
+    def close(self) -> None:
+        self._watched.clear()
+        asyncio.get_running_loop().remove_reader(self._epoll.fileno())
+        self._epoll.close()
+
+
 class Server:
-    """Listens on a unix socket; `headers` go with every answer."""
+    """Listens on a unix socket; `headers` go with every answer. Made on the loop that it is to run on."""
 
     def __init__(self, handler: Handler, headers: dict[str, str]) -> None:
         self.handler = handler
         self.headers = headers
+        self.hangups = Hangups()
         self.connections: set[Connection] = set()
         self._server: asyncio.Server | None = None
 
@@ -535,6 +569,7 @@ class Server:
             self._server.close()
         for connection in list(self.connections):
             connection.close()
+        self.hangups.close()
 
 
 def json_error(error: json.JSONDecodeError, at_end: str) -> str:

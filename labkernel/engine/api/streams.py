@@ -135,13 +135,17 @@ async def converse(
         if stdin and once:
             await stdio.ready.wait()
             stdio.close_stdin()
+        fed.set()
         await asyncio.Event().wait()
 
-    tasks = [
-        asyncio.ensure_future(output()),
-        asyncio.ensure_future(input_()),
-        asyncio.ensure_future(connection.lost.wait()),
-    ]
+    async def gone() -> None:
+        """The client went; what it sent before that is still input."""
+        await connection.lost.wait()
+        if stdin and stdio.ready.is_set():
+            await fed.wait()
+
+    fed = asyncio.Event()
+    tasks = [asyncio.ensure_future(part) for part in (output(), input_(), gone())]
     try:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         for task in done:
