@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from labkernel.notebook.lab import lessons
 from tests.support.catalog_images import load_archive
 from tests.support.daemons import Daemon
@@ -11,6 +13,7 @@ from tests.support.daemons import Daemon
 IMPORT_PATH = "example.org/learner/webapp"
 
 
+@pytest.mark.timeout(1800)  # it compiles Go's library, and may be the first to make the golang image
 def test_gofmt_vet_and_its_own_tests(engine: Daemon, images_archive: Path) -> None:
     load_archive(engine, images_archive)
     script = f"""

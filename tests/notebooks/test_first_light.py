@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
+import pytest
 
 from labkernel.notebook.lab import FIRST_LESSON, copy_lessons, lessons
 from tests.support.daemons import Daemon
@@ -55,6 +56,7 @@ def names(daemon: Daemon) -> list[str]:
     return daemon.docker("ps", "-a", "--format", "{{.Names}}").stdout.split()
 
 
+@pytest.mark.timeout(1800)  # it compiles Go's library, and first makes the golang image
 def test_first_light(lesson_host: Daemon, tmp_path: Path) -> None:
     copy_lessons(tmp_path)
     ran = execute(lesson_host, tmp_path)
@@ -95,6 +97,7 @@ def test_first_light(lesson_host: Daemon, tmp_path: Path) -> None:
     assert not (tmp_path / "first-light").exists()
 
 
+@pytest.mark.timeout(900)  # may be the first to need the images
 def test_first_light_after_a_run_that_was_left(lesson_host: Daemon, tmp_path: Path) -> None:
     """The first cells clear away what an earlier run has left, and nothing else."""
     copy_lessons(tmp_path)

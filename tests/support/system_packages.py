@@ -32,6 +32,7 @@ PROGRAMS = {
     "setpriv": ("util-linux", "processes without single capabilities"),
     "mmdebstrap": ("mmdebstrap", "the peer that knows what a minimal Debian holds"),
     "curl": ("curl", "reads published ports, as the slides do"),
+    "chromium": ("chromium", "the lab in a browser"),
 }
 
 
