@@ -376,6 +376,11 @@ class _Extractor:
         try:
             left = entry.size
             while left:
+                if hole := self.reader.skip_hole():
+                    left -= hole
+                    os.ftruncate(descriptor, entry.size - left)
+                    os.lseek(descriptor, hole, os.SEEK_CUR)
+                    continue
                 data = memoryview(self.reader.read(min(left, _CHUNK)))
                 left -= len(data)
                 while data:

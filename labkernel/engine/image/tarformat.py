@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import BinaryIO, Protocol, cast
 
 from labkernel.engine.errors import InvalidParameter
+from labkernel.engine.image import sparse
 
 BLOCK = 512
 END = bytes(2 * BLOCK)
@@ -146,7 +147,8 @@ class TarReader:
         self.offset = 0
         self.number = 0
         self.entry: Entry | None = None
-        self._left = 0
+        self._left = self._stored = 0
+        self._sparse: sparse.Content | None = None
         self._globals: dict[bytes, bytes] = {}
 
     def __iter__(self) -> Iterator[Entry]:
@@ -155,6 +157,23 @@ class TarReader:
 
     def read(self, size: int) -> bytes:
         """Up to `size` bytes of the present entry's content; b"" at its end."""
+        if self._sparse is None:
+            return self._read_stored(size)
+        if hole := self._sparse.hole():
+            data = bytes(min(size, hole))
+        else:
+            data = self._read_stored(min(size, self._sparse.data()))
+        self._sparse.advance(len(data))
+        return data
+
+    def skip_hole(self) -> int:
+        """Pass over the zeros that come next and are not in the archive; gives their number."""
+        hole = self._sparse.hole() if self._sparse is not None else 0
+        if self._sparse is not None:
+            self._sparse.advance(hole)
+        return hole
+
+    def _read_stored(self, size: int) -> bytes:
         if self._left == 0 or size == 0:
             return b""
         data = self._stream.read(min(size, self._left))
@@ -176,8 +195,8 @@ class TarReader:
 
     def _next(self) -> Entry | None:
         if self.entry is not None:
-            self._skip(self._left + padding(self.entry.size))
-            self.entry = None
+            self._skip(self._left + padding(self._stored))
+            self.entry = self._sparse = None
         records: dict[bytes, bytes] = {}
         long_name = long_link = None
         while True:
@@ -203,11 +222,12 @@ class TarReader:
             entry.name = long_name
         if long_link is not None:
             entry.linkname = long_link
-        self._apply({**self._globals, **records}, entry)
+        records = {**self._globals, **records}
+        self._apply(records, entry)
         if flag in (b"\0", b"7"):
             entry.type = DIRECTORY if entry.name.endswith(b"/") else REGULAR
         elif flag == _SPARSE:
-            raise self.error("sparse files (GNU) are not supported")
+            entry.type = REGULAR
         elif flag not in _TYPES:
             raise self.error(f"unhandled tar header type {flag[0]}")
         if entry.type != REGULAR:
@@ -215,8 +235,55 @@ class TarReader:
             entry.size = 0
         if b"\0" in entry.name or b"\0" in entry.linkname:
             raise self.error("a name with a NUL byte")
-        self._left = entry.size
+        self._left = self._stored = entry.size
+        if flag == _SPARSE:
+            self._old_sparse(block, entry)
+        elif entry.type == REGULAR and any(key.startswith(b"GNU.sparse.") for key in records):
+            self._pax_sparse(records, entry)
         return entry
+
+    def _old_sparse(self, block: bytes, entry: Entry) -> None:
+        fields, real_size, goes_on = sparse.numbers_of_old_header(block)
+        while goes_on:
+            more, goes_on = sparse.numbers_of_extension(self._exactly(BLOCK))
+            fields += more
+            if len(fields) * 12 > _EXTENSION_LIMIT:
+                raise self.error("extended header longer than 1 MiB")
+        self._set_sparse([self._number(field) for field in fields], self._number(real_size), entry)
+
+    def _pax_sparse(self, records: dict[bytes, bytes], entry: Entry) -> None:
+        try:
+            entry.name = records.get(b"GNU.sparse.name", entry.name)
+            size = int(records.get(b"GNU.sparse.realsize") or records[b"GNU.sparse.size"])
+            if records.get(b"GNU.sparse.major", b"0") == b"0":
+                numbers = [
+                    int(number) for number in records.get(b"GNU.sparse.map", b"").split(b",") if number
+                ]
+            else:
+                numbers = self._sparse_map()
+        except (KeyError, ValueError):
+            raise self.error("archive/tar: invalid tar header (sparse map)") from None
+        self._set_sparse(numbers, size, entry)
+
+    def _sparse_map(self) -> list[int]:
+        """The map of version 1.0: lines of decimal numbers, the first their count, filling whole blocks.
+        Raises ValueError."""
+        data = b""
+        while True:
+            lines = data.split(b"\n")
+            if len(lines) > 1 and len(lines) - 1 > 2 * int(lines[0]):
+                return [int(line) for line in lines[1 : 2 * int(lines[0]) + 1]]
+            if len(data) > _EXTENSION_LIMIT or self._left < BLOCK:
+                raise ValueError("no end")
+            data += self._exactly(BLOCK)
+            self._left -= BLOCK
+
+    def _set_sparse(self, numbers: list[int], size: int, entry: Entry) -> None:
+        try:
+            self._sparse = sparse.Content(sparse.paired(numbers), size, self._left)
+        except ValueError:
+            raise self.error("archive/tar: invalid tar header (sparse map)") from None
+        entry.size = self._size(size)
 
     def _block(self) -> bytes | None:
         """The next header block; None at the archive's end (zero blocks, or the stream's end)."""
@@ -319,6 +386,12 @@ class TarReader:
             key, equals, value = data[space + 1 : end - 1].partition(b"=")
             if end <= space or end > len(data) or data[end - 1 : end] != b"\n" or not equals or not key:
                 raise self.error("archive/tar: invalid tar header (pax record)")
+            if key in (b"GNU.sparse.offset", b"GNU.sparse.numbytes"):
+                # Version 0.0 repeats these, where 0.1 has a list.
+                key, value = (
+                    b"GNU.sparse.map",
+                    b",".join([*filter(None, [records.get(b"GNU.sparse.map")]), value]),
+                )
             records[key] = value
             position = end
         return records
@@ -329,8 +402,6 @@ class TarReader:
             if key.startswith(_XATTR_KEY):
                 entry.xattrs[key[len(_XATTR_KEY) :].decode(errors="surrogateescape")] = value
                 continue
-            if key.startswith(b"GNU.sparse."):
-                raise self.error("sparse files (GNU) are not supported")
             if not value:
                 continue
             try:

@@ -42,7 +42,7 @@ def test_docker_says_the_same(dockerd: Daemon, command: str) -> None:
     try:
         container.start()
         container.wait()
-        layers = client.api.inspect_container(container.id)["GraphDriver"]["Data"]
+        layers = client.api.inspect_container(str(container.id))["GraphDriver"]["Data"]
         lower = [Path(path) for path in layers["LowerDir"].split(":")]
         ours = diff(Path(layers["UpperDir"]), lower, OVERLAY)
         theirs = [(change["Path"], change["Kind"]) for change in container.diff() or []]

@@ -181,7 +181,7 @@ def _damaged(offset: int, value: bytes) -> bytes:
         (_damaged(124, b"99999999999\0"), "invalid tar header (number)"),
         (_damaged(124, b"\xff" * 12), "invalid tar header (size)"),
         (_damaged(156, b"Z"), "unhandled tar header type 90"),
-        (_damaged(156, b"S"), "sparse files (GNU) are not supported"),
+        (_damaged(156, b"S"), "invalid tar header (sparse map)"),
         (_damaged(156, b"x")[:512] + b"7 path\n".ljust(1024, b"\0"), "invalid tar header (pax record)"),
         (_damaged(156, b"x")[:512] + b"999 path=x\n".ljust(1024, b"\0"), "invalid tar header (pax record)"),
         (_damaged(156, b"x")[:512] + b"0 path=x\n".ljust(1024, b"\0"), "invalid tar header (pax record)"),
