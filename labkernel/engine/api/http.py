@@ -60,6 +60,8 @@ class ByteQueue:
         self._paused = False
 
     def feed(self, data: bytes) -> None:
+        if not data:  # to a reader it would be the end
+            return
         self._chunks.append(data)
         self._size += len(data)
         self._arrived.set()
@@ -140,6 +142,8 @@ class Request:
             return {}
         try:
             given = json.loads(text)
+            if any(isinstance(values, str) for values in given.values()):
+                raise TypeError
             return {key: [str(value) for value in values] for key, values in given.items()}
         except json.JSONDecodeError as error:
             raise InvalidParameter(json_error(error, "unexpected end of JSON input")) from None
@@ -274,6 +278,7 @@ class Connection(asyncio.Protocol):
         self._upgrade_body = 0  # bytes of a request's body that follow although it asks to upgrade
         self._in_head = True
         self._head_size = 0
+        self._refusal: Response | None = None
         self._writable = asyncio.Event()
         self._writable.set()
         self.lost = asyncio.Event()
@@ -365,6 +370,8 @@ class Connection(asyncio.Protocol):
         self._in_head, self._head_size = False, 0
         if len(self._requests) >= PIPELINED_LIMIT:
             self._refuse(400, f"more than {PIPELINED_LIMIT} requests wait for their answers")
+        if self._refusal is not None:
+            return
         url = urlsplit(self._url.decode("utf-8", "replace"))
         path, version = split_version(unquote(url.path))
         body = ByteQueue(self._transport.pause_reading, self._resume_reading)
@@ -388,7 +395,8 @@ class Connection(asyncio.Protocol):
             self._task = asyncio.get_running_loop().create_task(self._serve())
 
     def on_body(self, body: bytes) -> None:
-        self._requests[-1].body.feed(body)
+        if self._refusal is None:
+            self._requests[-1].body.feed(body)
 
     def on_message_complete(self) -> None:
         if self._requests and not self._upgrade_body:
@@ -397,12 +405,22 @@ class Connection(asyncio.Protocol):
     # answering
 
     def _resume_reading(self) -> None:
-        if not self._transport.is_closing():
+        if not self._transport.is_closing() and self._refusal is None:
             self._transport.resume_reading()
 
     def _refuse(self, status: int, message: str) -> None:
-        if not self._transport.is_closing():
-            self._send(Response.json({"message": message}, status), close=True)
+        """Nothing more is read; the answer comes after those of the requests before."""
+        if self._refusal is None:
+            self._refusal = Response.json({"message": message}, status)
+            self._transport.pause_reading()
+            if self._requests:
+                self._requests[-1].body.end(lost=True)
+        if self._task is None:
+            self._close_refused()
+
+    def _close_refused(self) -> None:
+        if self._refusal is not None and not self._transport.is_closing():
+            self._send(self._refusal, close=True)
             self._transport.close()
 
     async def _serve(self) -> None:
@@ -427,6 +445,7 @@ class Connection(asyncio.Protocol):
                 self._transport.close()
                 break
         self._task = None
+        self._close_refused()
 
     async def _discard(self, body: ByteQueue) -> bool:
         """Read what the handler left of a body, since a client that cannot send it may not read the answer.
