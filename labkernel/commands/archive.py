@@ -160,6 +160,10 @@ def unpack(reader: _Reader, directory: Path, *, rename: tuple[str, str], keep_ow
         if member.isdev():
             return None  # device nodes of a container have no business here
         tarfile.tar_filter(member, destination)  # raises for paths that lead outside
+        if member.islnk():  # which that function does not look at
+            target = Path(os.path.realpath(os.path.join(destination, member.linkname)))
+            if not target.is_relative_to(os.path.realpath(destination)):
+                raise tarfile.LinkOutsideDestinationError(member, str(target))
         mode = stat.S_IMODE(member.mode or 0)
         if keep_owner:
             return member.replace(mode=mode, deep=False)

@@ -242,6 +242,12 @@ _HINTS: Sequence[tuple[str, _Give]] = (
         _always("no registry answers from here; images that are stored here work without one"),
     ),
     (
+        r"Invalid container name",
+        _always(
+            "a name has two characters at least: a letter or digit, then letters, digits, and any of _ . -"
+        ),
+    ),
+    (
         r"no space left on device",
         _always("docker system df shows what takes space; docker system prune frees it"),
     ),

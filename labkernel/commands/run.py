@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,7 +48,7 @@ def run(client: DockerClient, invocation: Invocation, console: Console) -> Resul
     except BrokenPipeError:
         raise
     except Exception as error:
-        raise _as_run_error(explain(error, invocation.line, client)) from None
+        raise _as_run_error(explain(error, invocation.line, client), invocation.arguments) from None
 
 
 def need_terminal(options: dict[str, Any], console: Console) -> None:
@@ -192,7 +193,7 @@ def exit_code(answer: dict[str, Any]) -> int:
     return int(answer["StatusCode"])
 
 
-def _as_run_error(error: CommandError) -> CommandError:
+def _as_run_error(error: CommandError, arguments: Sequence[str]) -> CommandError:
     """docker run's own exit codes: 127 for a command that is not there, 126 for one that cannot be run, 125
     else.
     """
@@ -200,6 +201,10 @@ def _as_run_error(error: CommandError) -> CommandError:
         error.what = f"docker: {error.what}"
     if error.exit_code == 1:
         error.exit_code = start_failure_code(error.what)
+    named = re.search(r'exec: "([^"]+)": executable file not found', error.what)
+    if named:
+        inside = f"docker run --rm -it --entrypoint sh {arguments[0]}"
+        error.hint = f"the image {arguments[0]} has no command {named[1]}; look inside with: {inside}"
     return error
 
 

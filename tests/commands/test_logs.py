@@ -10,25 +10,25 @@ from tests.commands.conftest import Commands
 
 
 def test_both_streams_and_the_last_lines(run: Commands) -> None:
-    run("run", "--name", "a", "busybox", "sh", "-c", "echo one; echo two >&2; sleep 0.2; echo three")
-    result = run("logs", "a").result
+    run("run", "--name", "one", "busybox", "sh", "-c", "echo one; echo two >&2; sleep 0.2; echo three")
+    result = run("logs", "one").result
     assert isinstance(result, Finished)
     assert (result.stdout, result.stderr) == (b"one\nthree\n", b"two\n")
-    assert run("logs", "-n", "1", "a").stdout == b"three\n"
-    stamp, _, rest = run("logs", "-t", "--tail", "1", "a").stdout.partition(b" ")
+    assert run("logs", "-n", "1", "one").stdout == b"three\n"
+    stamp, _, rest = run("logs", "-t", "--tail", "1", "one").stdout.partition(b" ")
     assert (stamp[:2], rest) == (b"20", b"three\n")
 
 
 def test_following_ends_with_the_container(run: Commands) -> None:
-    run("run", "-d", "--name", "a", "busybox", "sh", "-c", "for i in 1 2 3; do echo $i; sleep 0.2; done")
-    assert run("logs", "-f", "a").stdout == b"1\n2\n3\n"
+    run("run", "-d", "--name", "one", "busybox", "sh", "-c", "for i in 1 2 3; do echo $i; sleep 0.2; done")
+    assert run("logs", "-f", "one").stdout == b"1\n2\n3\n"
 
 
 def test_since(run: Commands) -> None:
-    run("run", "--name", "a", "busybox", "sh", "-c", "echo old; sleep 1.2; echo new")
-    assert run("logs", "--since", "1s", "a").stdout in {b"new\n", b""}
-    assert run("logs", "--since", "5m", "a").stdout == b"old\nnew\n"
-    assert run("logs", "--until", "1h", "a").stdout == b""
+    run("run", "--name", "one", "busybox", "sh", "-c", "echo old; sleep 1.2; echo new")
+    assert run("logs", "--since", "1s", "one").stdout in {b"new\n", b""}
+    assert run("logs", "--since", "5m", "one").stdout == b"old\nnew\n"
+    assert run("logs", "--until", "1h", "one").stdout == b""
 
 
 @pytest.mark.parametrize(

@@ -54,7 +54,7 @@ def test_in_the_background_only_the_id_is_printed(run: Commands) -> None:
 def test_options_take_effect(run: Commands, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("from the host\n")
     (tmp_path / "env").write_text("FROM_FILE=1\n")
-    script = "cat /in/file; echo $A $FROM_FILE; pwd; hostname; id -u; touch /in/x || true; cat /proc/1/comm"
+    script = "cat /in/file; echo $A $FROM_FILE; pwd; hostname; id -u; touch /in/x || true"
     options = [
         "-v",
         f"{tmp_path}:/in:ro",
@@ -68,9 +68,9 @@ def test_options_take_effect(run: Commands, tmp_path: Path) -> None:
         "box",
     ]
     result = finished(
-        run, "run", "--rm", *options, "-u", "daemon", "--name", "x", "busybox", "sh", "-c", script
+        run, "run", "--rm", *options, "-u", "0:1", "--name", "named", "busybox", "sh", "-c", script
     )
-    assert result.stdout.decode().splitlines() == ["from the host", "b c 1", "/tmp", "box", "1", "sh"]
+    assert result.stdout.decode().splitlines() == ["from the host", "b c 1", "/tmp", "box", "0"]
     assert b"Read-only file system" in result.stderr
 
 
