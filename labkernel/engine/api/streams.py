@@ -35,7 +35,7 @@ def parse_detach_keys(text: str) -> bytes:
         return DETACH_KEYS
     keys = bytearray()
     for key in text.split(","):
-        if len(key) == 1:
+        if len(key) == 1 and key.isascii():
             keys += key.encode()
         elif match := re.fullmatch(r"ctrl-([a-z@\[\\\]^_])", key):
             keys.append(ord(match[1].upper()) & 0x1F)
