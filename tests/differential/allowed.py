@@ -79,7 +79,7 @@ ALLOWED = [
     Allowed("create.bodies_that_are_no_json/type '': *", "any", "a body of no type is taken as JSON"),
     Allowed("*: body*", "pair", _AS_NEWER, ("Content-Type specified *", "unsupported Content-Type header *")),
     Allowed(
-        "*message",
+        "*: body*",
         "pair",
         "names the part, as newer Docker does",
         ("*name must be lowercase", "*name (*) must be lowercase*"),
@@ -95,6 +95,11 @@ ALLOWED = [
     Allowed("images.loaded/*: *", "any", _EARLY),
     Allowed("streams.exec_refused/container ended: start: *", "any", "the reason: its container has ended"),
     Allowed("streams.logs/stdout=1&tail=many: *", "any", "a number that is none is not taken as all"),
+    Allowed(
+        "create.refused_host_configs/*ulimit: start: body.message", "value", "no runtime below to be quoted"
+    ),
+    Allowed("create.refused_host_configs/port that is *: body.message", "value", "the protocol is named too"),
+    Allowed("life.listing/by exposed port that is none: *", "any", "no container has such a port"),
     Allowed("life.waiting/unknown condition: *", "any", _AS_NEWER),
     Allowed("life.signals/signal *: body.message", "value", _AS_NEWER),
     Allowed("life.removing/link: body.message", "value", "links are not offered: networks have names"),

@@ -19,6 +19,7 @@ _ID = re.compile(r"(sha256:)?\b[0-9a-f]{64}\b")
 _SHORT_ID = re.compile(r"\b(?=[0-9]*[a-f])(?=[a-f]*[0-9])[0-9a-f]{12}\b")
 _TIME = re.compile(r"\b(?!0001-)\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)")
 _ADDRESS = re.compile(r"\b(?!127\.|0\.0\.0\.0)(\d{1,3}\.){3}\d{1,3}\b")
+_AGE = re.compile(r"\b(\d+|Less than a|About a) (second|minute)s?\b")
 # Where dockerd unpacks what it loads; it names the place in errors.
 _SCRATCH = re.compile(r"docker-import-\d+")
 _MAC = re.compile(r"\b([0-9a-f]{2}:){5}[0-9a-f]{2}\b")
@@ -28,6 +29,7 @@ _PATTERNS = [
     (_TIME, "<time>"),
     (_ADDRESS, "<ip>"),
     (_MAC, "<mac>"),
+    (_AGE, "<a while>"),
     (_SCRATCH, "docker-import-<n>"),
 ]
 

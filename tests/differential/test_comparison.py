@@ -38,6 +38,7 @@ _JSON = st.recursive(
         ("172.17.0.2", "<ip>"),
         ("0.0.0.0", "0.0.0.0"),
         ("02:42:ac:11:00:02", "<mac>"),
+        ("Exited (3) Less than a second ago", "Exited (3) <a while> ago"),
         ({"Created": 5, "Size": 5}, {"Created": "<time>", "Size": 5}),
         ({"Pid": 0}, {"Pid": 0}),
         ({_ID: {"a": [_ID]}}, {"<box>": {"a": ["<box>"]}}),
