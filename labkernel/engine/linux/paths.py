@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import time
 
 from labkernel.engine.linux.libc import system_call
 
@@ -11,6 +12,8 @@ RESOLVE_NO_MAGICLINKS = 0x02
 RESOLVE_NO_SYMLINKS = 0x04
 RESOLVE_BENEATH = 0x08
 RESOLVE_IN_ROOT = 0x10
+#: How often a path is tried while others change mounts and names under it.
+ATTEMPTS = 200
 
 
 class _OpenHow(ctypes.Structure):
@@ -25,8 +28,16 @@ _openat2 = system_call("openat2", ctypes.c_int, ctypes.c_char_p, ctypes.POINTER(
 def openat2(
     directory: int, path: str | bytes, flags: int, *, mode: int = 0, resolve: int = RESOLVE_IN_ROOT
 ) -> int:
-    """openat2(2), Linux 5.6. RESOLVE_IN_ROOT treats `directory` as the root: "..", absolute links and all
-    stay inside.
+    """openat2(2), Linux 5.6.
+
+    RESOLVE_IN_ROOT treats `directory` as the root: "..", absolute links and all stay inside.
     """
     how = _OpenHow(flags | os.O_CLOEXEC, mode, resolve)
-    return _openat2(directory, os.fsencode(path), ctypes.byref(how), ctypes.sizeof(how))
+    encoded, size = os.fsencode(path), ctypes.sizeof(how)
+    for attempt in range(ATTEMPTS):
+        try:
+            return _openat2(directory, encoded, ctypes.byref(how), size)
+        except BlockingIOError:
+            # EAGAIN: anyone on the machine mounted or renamed meanwhile, so ".." could not be trusted.
+            time.sleep(attempt * 1e-5)
+    return _openat2(directory, encoded, ctypes.byref(how), size)

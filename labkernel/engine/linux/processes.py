@@ -9,6 +9,7 @@ import signal
 
 from labkernel.engine.linux.libc import COMMON_NUMBERS, function, system_call
 
+CLONE_PARENT = 0x8000
 CLONE_INTO_CGROUP = 0x200000000
 CLOSE_RANGE_CLOEXEC = 4
 
@@ -57,7 +58,8 @@ def fork_into(flags: int, cgroup: int | None = None) -> int:
     Returns 0 in the child. For a process with one thread only; Python's own fork preparations are made, the C
     library's are not, which only matters to what runs threads.
     """
-    arguments = _CloneArguments(flags=flags, exit_signal=signal.SIGCHLD)
+    # With CLONE_PARENT the child is a sibling, and what it signals at its end is what the caller does.
+    arguments = _CloneArguments(flags=flags, exit_signal=0 if flags & CLONE_PARENT else signal.SIGCHLD)
     if cgroup is not None:
         arguments.flags |= CLONE_INTO_CGROUP
         arguments.cgroup = cgroup

@@ -1,1 +1,1 @@
-"""The OCI runtime specification: one container's life. Start at `client`; what happens is told in `launcher.birth`."""
+"""The OCI runtime specification: one container's life. Start at `client`; its story is `launcher.birth`."""

@@ -321,7 +321,9 @@ class Launcher:
     def _receive(self) -> None:
         while True:
             try:
-                data, fds, _, _ = socket.recv_fds(self._socket, LARGEST_MESSAGE * 2, 1)
+                data, fds, _, _ = socket.recv_fds(
+                    self._socket, LARGEST_MESSAGE * 2, 1, socket.MSG_CMSG_CLOEXEC
+                )
             except BlockingIOError:
                 return
             except ConnectionError:

@@ -106,6 +106,13 @@ def test_host_and_domain_name(box: Lab) -> None:
     assert ended.output == "box\nlab\n"
 
 
+def test_a_private_cgroup_namespace(box: Lab) -> None:
+    ended = box.run("sh", "-c", "umask; cat /proc/self/cgroup", cgroup="private")
+    lines = ended.output.splitlines()
+    assert lines[0] == "0022"
+    assert [line.split(":")[2] for line in lines if ":memory:" in line] == ["/"]
+
+
 def test_no_descriptor_of_the_launcher_is_left(box: Lab) -> None:
     ended = box.run("sh", "-c", "ls -1 /proc/self/fd")
     # 3 is the directory that ls itself reads.

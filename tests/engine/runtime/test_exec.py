@@ -30,13 +30,26 @@ def test_exec_is_confined_like_the_container(box: Lab, sleeper: str) -> None:
 
 
 def test_exec_is_counted_with_the_container(box: Lab, sleeper: str) -> None:
-    pid = int(box.exec(sleeper, "sh", "-c", "cat /proc/self/cgroup").started.pid)
-    assert pid not in box.launcher.processes(sleeper)
-    assert box.launcher._running[sleeper].pid in box.launcher.processes(sleeper)
+    async def work() -> None:
+        process = process_spec(["sleep", "1000"], env=["PATH=/bin"])
+        started = await box.launcher.exec(sleeper, "counted", process)
+        assert started.pid in box.launcher.processes(sleeper)
+        assert box.launcher._running[sleeper].pid in box.launcher.processes(sleeper)
+        box.launcher.kill("counted", signal.SIGKILL)
+        await started.exited
+
+    box.wait(work())
 
 
 def test_exec_as_a_user_elsewhere(box: Lab, sleeper: str) -> None:
     assert box.exec(sleeper, "sh", "-c", "id -u; pwd", user="daemon", cwd="/tmp").output == "1\n/tmp\n"
+
+
+def test_exec_has_the_containers_limits(box: Lab) -> None:
+    name, started = box.start("sleep", "1000", rlimits={"nofile": (77, 88)}, oom_score_adj=300)
+    ended = box.exec(name, "sh", "-c", "ulimit -n; ulimit -Hn; cat /proc/self/oom_score_adj; umask")
+    assert ended.output.split() == ["77", "88", "300", "0022"]
+    box.end(name, started)
 
 
 def test_exec_that_fails(box: Lab, sleeper: str) -> None:

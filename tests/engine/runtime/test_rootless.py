@@ -25,6 +25,7 @@ REQUESTS: list[dict[str, Any]] = [
     {"args": ["sh", "-c", "ls /sys/class | grep -c net"], "network": "host"},
     {"args": ["grep", "-E", "CapEff|Seccomp:|NoNew", "/proc/self/status"]},
     {"args": ["echo", "limited"], "resources": {"memory": 2**25}},
+    {"exec": ["sh", "-c", "id -u; ps | grep -c 'sleep 1000'; umask"]},
     {"args": ["sh", "-c", "mount | grep -c '^cgroup'; readlink /proc/self/ns/net"], "privileged": True},
 ]
 
@@ -134,8 +135,16 @@ def test_limits_that_cannot_be_kept_are_said(either: dict[str, Any]) -> None:
         ]
 
 
+def test_exec(either: dict[str, Any]) -> None:
+    code, output, _ = either["ended"][8]
+    assert code == 0
+    assert output.split()[0] == "0"
+    assert int(output.split()[1]) >= 1
+    assert output.split()[2] == "0022"
+
+
 def test_privileged_starts(either: dict[str, Any]) -> None:
-    assert either["ended"][8][0] == 0, either["ended"][8]
+    assert either["ended"][9][0] == 0, either["ended"][9]
 
 
 @pytest.mark.parametrize(

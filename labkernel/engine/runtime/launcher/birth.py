@@ -55,7 +55,7 @@ def container(birth: Birth, spec: dict[str, Any], bundle: str) -> NoReturn:
 
     story.begin("cgroup", ", ".join(birth.cgroup["join"] or [birth.cgroup["into"]]))
     cgroup.join(birth.cgroup)
-    enter_namespaces(linux["namespaces"], story)
+    enter_namespaces(linux["namespaces"], birth)
     name_the_host(spec, linux["namespaces"], story)
 
     new_root = root.Root(os.path.join(bundle, spec["root"]["path"]))
@@ -71,6 +71,7 @@ def container(birth: Birth, spec: dict[str, Any], bundle: str) -> NoReturn:
 
     story.begin("pivot_root", "the image becomes /, the host's files go out of reach")
     root.pivot(new_root)
+    os.umask(0o022)
     make_working_directory(birth.process["cwd"])
     if spec["root"]["readonly"]:
         m.mount_setattr(-100, "/", 0, set=m.MOUNT_ATTR_RDONLY)
@@ -78,14 +79,15 @@ def container(birth: Birth, spec: dict[str, Any], bundle: str) -> NoReturn:
     become_the_command(birth, init=spec["annotations"].get("labkernel.init") == "true")
 
 
-def joining(birth: Birth, pidfd: int) -> NoReturn:
+def joining(birth: Birth, pid: int, pidfd: int) -> NoReturn:
     """One more process of a running container (exec): it enters what `container` made."""
     story = birth.story
     forget_the_launcher()
     story.begin("cgroup", ", ".join(birth.cgroup["join"] or [birth.cgroup["into"]]))
     cgroup.join(birth.cgroup)
     story.begin("namespaces", "enter all of the container's")
-    enter_all_of(pidfd)
+    enter_all_of(pid, pidfd)
+    os.umask(0o022)
     if birth.process["terminal"]:
         story.begin("terminal", "a pseudo terminal in the container's own /dev/pts")
         birth.terminal = terminals.open_pair("/dev/pts/ptmx")
@@ -104,10 +106,9 @@ def forget_the_launcher() -> None:
     os.setsid()
 
 
-def enter_namespaces(wanted: list[dict[str, str]], story: Story) -> None:
-    """Enter the namespaces that exist already; a fresh network gets its loopback. The rest came with the
-    clone.
-    """
+def enter_namespaces(wanted: list[dict[str, str]], birth: Birth) -> None:
+    """Enter those that exist already; a fresh network gets its loopback. The rest came by the clone."""
+    story = birth.story
     for namespace in wanted:
         kind, path = namespace["type"], namespace.get("path")
         if path and kind != "pid":  # the launcher entered that one: it is for children only
@@ -118,18 +119,26 @@ def enter_namespaces(wanted: list[dict[str, str]], story: Story) -> None:
         elif kind == "network":
             story.begin("loopback", "lo up")
             interfaces.set_up("lo")
+        elif kind == "cgroup" and not birth.cgroup["into"]:
+            # It is rooted where its maker is, which with v1 is the container's place only now.
+            story.begin("namespace", "cgroup: what is above is out of sight")
+            namespaces.unshare(namespaces.CLONE_NEWCGROUP)
 
 
-def enter_all_of(pidfd: int) -> None:
+def enter_all_of(pid: int, pidfd: int) -> None:
     """Every namespace of another process that is not ours already; its root comes with its mounts."""
-    namespaces.setns(
-        pidfd,
-        namespaces.CLONE_NEWIPC
-        | namespaces.CLONE_NEWUTS
-        | namespaces.CLONE_NEWNET
-        | namespaces.CLONE_NEWCGROUP
-        | namespaces.CLONE_NEWNS,
-    )
+    flags = 0
+    for kind, name in (
+        ("ipc", "ipc"),
+        ("uts", "uts"),
+        ("network", "net"),
+        ("cgroup", "cgroup"),
+        ("mount", "mnt"),
+    ):
+        # Entering one's own takes a privilege that an engine without root has not.
+        if os.readlink(f"/proc/self/ns/{name}") != os.readlink(f"/proc/{pid}/ns/{name}"):
+            flags |= namespaces.FLAGS[kind]
+    namespaces.setns(pidfd, flags)
 
 
 def name_the_host(spec: dict[str, Any], wanted: list[dict[str, str]], story: Story) -> None:
@@ -156,7 +165,6 @@ def mount_everything(birth: Birth, new_root: root.Root, spec: dict[str, Any]) ->
     else:
         story.begin("root", new_root.path)
         root.mount_directory(new_root)
-    own_dev = False
     for mount in wanted:
         story.begin("mount", f"{mount['type']} {mount['destination']}")
         place = f'error mounting "{mount["source"]}" to rootfs at "{mount["destination"]}"'
@@ -166,8 +174,7 @@ def mount_everything(birth: Birth, new_root: root.Root, spec: dict[str, Any]) ->
             raise Refused(refusal.kind, f"{place}: {refusal.message}") from None
         except OSError as error:
             raise Refused("other", f"{place}: {error.filename}: {(error.strerror or '').lower()}") from None
-        own_dev = own_dev or (mount["destination"] == "/dev" and mount["type"] == "tmpfs")
-        if mount["destination"] == "/dev" and own_dev:
+        if mount["destination"] == "/dev" and mount["type"] == "tmpfs":
             story.begin("devices", " ".join(name for name, _, _ in root.DEVICES))
             root.fill_dev(new_root, spec["linux"]["devices"])
 
@@ -195,7 +202,6 @@ def set_sysctls(sysctls: dict[str, str], new_root: root.Root, story: Story) -> N
 
 def make_working_directory(path: str) -> None:
     """Docker makes a missing working directory; that it cannot be made shows when it is entered."""
-    os.umask(0o022)
     try:
         os.makedirs(path, 0o755, exist_ok=True)
     except OSError:
@@ -322,12 +328,13 @@ def become_init(has_terminal: bool) -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, signal.valid_signals())
     child = os.fork()
     if child == 0:
+        processes.die_with_parent()
         if has_terminal:  # only a foreground group may read from the terminal
             os.setpgid(0, 0)
             os.tcsetpgrp(0, os.getpgrp())
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
         return
-    os.closerange(0, 256)
+    os.closerange(0, 2**20)
     signals = signal.valid_signals()
     while True:
         number = signal.sigwait(signals)

@@ -57,11 +57,12 @@ class Child:
 class Container:
     """What has to be known of a container until it is gone."""
 
-    __slots__ = ("cgroup", "own_pids", "pid")
+    __slots__ = ("cgroup", "inherited", "own_pids", "pid")
 
-    def __init__(self, plan: dict[str, Any], own_pids: bool) -> None:
+    def __init__(self, plan: dict[str, Any], process: dict[str, Any], own_pids: bool) -> None:
         # The rest of the plan is not needed again, and there may be a thousand containers.
         self.cgroup = {name: plan[name] for name in ("join", "into", "thaw", "oom", "remove")}
+        self.inherited = {name: process[name] for name in ("rlimits", "oomScoreAdj") if process.get(name)}
         self.own_pids = own_pids
         self.pid = 0
 
@@ -76,7 +77,6 @@ class LauncherProcess:
         self.by_channel: dict[int, Child] = {}
         self.removals: list[dict[str, Any]] = []
         self.filters: dict[str, bytes] = {}
-        self.pid_namespace = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
         self.null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
         mapped = mapped_ids()
         self.single_id = mapped == 1
@@ -108,7 +108,7 @@ class LauncherProcess:
     def handle_request(self) -> bool:
         """Read one message and do what it says; False when the engine has gone."""
         try:
-            data, fds, _, _ = socket.recv_fds(self.engine, LARGEST_MESSAGE, 5)
+            data, fds, _, _ = socket.recv_fds(self.engine, LARGEST_MESSAGE, 5, socket.MSG_CMSG_CLOEXEC)
         except ConnectionError:
             return False
         if not data:
@@ -131,74 +131,46 @@ class LauncherProcess:
 
     def run(self, request: dict[str, Any], fds: list[int]) -> None:
         """Start a container: its cgroups, then its first process, which does the rest by itself."""
-        spec, plan, story = request["spec"], request["cgroup"], Story()
-        wanted = {entry["type"]: entry.get("path", "") for entry in spec["linux"]["namespaces"]}
-        new = 0
-        for kind, path in wanted.items():
-            if not path:
-                new |= namespaces.FLAGS[kind]
-        # On v1 a cgroup namespace is rooted where its creator is, so it must be made after joining: not by
-        # the clone.
-        if not plan["into"]:
-            new &= ~namespaces.CLONE_NEWCGROUP
-        container = Container(plan, "pid" in wanted)
-        request["process"] = spec["process"]
-        into = None
+        plan, story = request["cgroup"], Story()
+        # What is left of a container of the same name is removed now, or it would be this one's.
+        self.removals = [old for old in self.removals if old["remove"] != plan["remove"]]
         try:
-            # What is left of a container of the same name is removed now, or it would be this one's.
-            self.removals = [old for old in self.removals if old["remove"] != plan["remove"]]
+            spec = request["spec"]
+            process = request["process"] = spec["process"]
+            wanted = {entry["type"]: entry.get("path", "") for entry in spec["linux"]["namespaces"]}
+            container = Container(plan, process, "pid" in wanted)
             story.begin("limits", " ".join(plan["create"]))
             story.warnings += cgroup.create(plan)
-            if plan["into"]:
-                into = os.open(plan["into"], os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            other = None
             if wanted.get("pid"):
                 other = os.open(wanted["pid"], os.O_RDONLY | os.O_CLOEXEC)
-                namespaces.setns(other, namespaces.CLONE_NEWPID)
-                os.close(other)
-            story.begin(
-                "clone", "new namespaces: " + " ".join(kind for kind, path in wanted.items() if not path)
-            )
-            child = self.fork(request, fds, container, story, new, into)
+                fds.append(other)  # to be closed with the others
+            fresh = [kind for kind, path in wanted.items() if not path]
+            story.begin("clone", "new namespaces: " + " ".join(fresh))
+            if not plan["into"]:  # `birth` makes this one
+                fresh = [kind for kind in fresh if kind != "cgroup"]
+            flags = sum(namespaces.FLAGS[kind] for kind in fresh)
+            container.pid = self.fork(request, fds, container, story, flags, other).pid
         except Exception as error:  # whatever it is, the containers that run must not suffer
             self.removals.append(plan)
-            self.send(
-                {**_failure(error, story), "event": "failed", "key": request["key"], "steps": story.steps}
-            )
-            return
-        finally:
-            if into is not None:
-                os.close(into)
-            if wanted.get("pid"):
-                namespaces.setns(self.pid_namespace, namespaces.CLONE_NEWPID)
-        container.pid = child.pid
+            self.send({**_failure(error, story), "event": "failed", "key": request["key"]})
 
     def exec(self, request: dict[str, Any], fds: list[int]) -> None:
         """Start one more process in a container that runs."""
         story = Story()
-        first = self.by_key.get(request["container"])
-        if first is None:
-            failure = {"kind": "gone", "message": "container is not running", "step": "", "steps": []}
-            self.send({**failure, "event": "failed", "key": request["key"]})
-            return
-        pidfd = os.pidfd_open(first.pid)
-        into = None
-        request["cgroup"] = first.container.cgroup
         try:
+            first = self.by_key.get(request["container"])
+            if first is None:
+                raise Refused("gone", "container is not running")
+            request["cgroup"] = first.container.cgroup
+            request["process"] = {**first.container.inherited, **request["process"]}
+            request["pid"] = first.pid
+            request["pidfd"] = os.pidfd_open(first.pid)
+            fds.append(request["pidfd"])  # to be closed with the others
             story.begin("clone", "into the container's process namespace")
-            namespaces.setns(pidfd, namespaces.CLONE_NEWPID)
-            if first.container.cgroup["into"]:
-                into = os.open(first.container.cgroup["into"], os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            request["pidfd"] = pidfd
-            self.fork(request, fds, first.container, story, 0, into)
+            self.fork(request, fds, first.container, story, 0, request["pidfd"])
         except Exception as error:  # whatever it is, the containers that run must not suffer
-            self.send(
-                {**_failure(error, story), "event": "failed", "key": request["key"], "steps": story.steps}
-            )
-        finally:
-            namespaces.setns(self.pid_namespace, namespaces.CLONE_NEWPID)
-            os.close(pidfd)
-            if into is not None:
-                os.close(into)
+            self.send({**_failure(error, story), "event": "failed", "key": request["key"]})
 
     def fork(
         self,
@@ -207,7 +179,7 @@ class LauncherProcess:
         container: Container,
         story: Story,
         flags: int,
-        into: int | None,
+        pid_namespace: int | None,
     ) -> Child:
         """Clone the new process and remember it; never returns in the new process."""
         request["filters"] = [self.filter(path) for path in request["filters"]]
@@ -215,11 +187,19 @@ class LauncherProcess:
         request["user_namespace"] = self.user_namespace
         given = iter(fds)
         streams = [next(given) if there else self.null for there in request["streams"]]
+        into = None
+        if container.cgroup["into"]:
+            into = os.open(container.cgroup["into"], os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            fds.append(into)
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        pid = processes.fork_into(flags, into)
-        if pid == 0:
-            self.be_born(request, birth.Birth(request, streams, theirs, story))
-        theirs.close()
+        with theirs:
+            new = birth.Birth(request, streams, theirs, story)
+            if pid_namespace is None:
+                pid = processes.fork_into(flags, into)
+            else:
+                pid = self.fork_elsewhere(pid_namespace, flags, into)
+            if pid == 0:
+                self.be_born(request, new)
         ours.setblocking(False)
         child = Child(request["key"], pid, container, ours, story)
         self.children[pid] = child
@@ -228,16 +208,45 @@ class LauncherProcess:
         self.poll.register(ours, select.EPOLLIN)
         return child
 
+    def fork_elsewhere(self, pid_namespace: int, flags: int, into: int | None) -> int:
+        """Fork into a process namespace that exists.
+
+        Entering is for one's children only, and without root there is no way back. So a process between
+        enters, makes the new one a child of the launcher's, and ends.
+        """
+        reading, writing = os.pipe2(os.O_CLOEXEC)
+        try:
+            between = processes.fork_into(0)
+            if between == 0:
+                try:
+                    namespaces.setns(pid_namespace, namespaces.CLONE_NEWPID)
+                    pid = processes.fork_into(flags | processes.CLONE_PARENT, into)
+                    if pid == 0:
+                        return 0
+                    os.write(writing, b"%d" % pid)
+                except OSError as error:
+                    os.write(writing, b"-%d" % (error.errno or 0))
+                os._exit(0)
+        finally:
+            os.close(writing)
+        os.waitpid(between, 0)
+        pid = int(os.read(reading, 20))
+        os.close(reading)
+        if pid == -errno.ESRCH:
+            raise Refused("gone", "container is not running")
+        if pid < 0:
+            raise OSError(-pid, os.strerror(-pid), "setns")
+        return pid
+
     def be_born(self, request: dict[str, Any], new: birth.Birth) -> None:
         """In the new process: become the container, or say why not."""
         try:
             if "pidfd" in request:
-                birth.joining(new, request["pidfd"])
+                birth.joining(new, request["pid"], request["pidfd"])
             birth.container(new, request["spec"], request["bundle"])
         except BaseException as error:
             try:
-                failure = _failure(error, new.story)
-                new.channel.send(marshal.dumps({"failure": failure, "steps": new.story.told()}))
+                new.channel.send(marshal.dumps({"failure": _failure(error, new.story)}))
             finally:
                 os._exit(1)
 
@@ -267,7 +276,7 @@ class LauncherProcess:
         assert child.channel is not None
         while True:
             try:
-                data, fds, _, _ = socket.recv_fds(child.channel, LARGEST_MESSAGE, 1)
+                data, fds, _, _ = socket.recv_fds(child.channel, LARGEST_MESSAGE, 1, socket.MSG_CMSG_CLOEXEC)
             except BlockingIOError:
                 return
             except ConnectionError:
@@ -275,7 +284,7 @@ class LauncherProcess:
             if not data:
                 break
             message = marshal.loads(data)
-            child.steps = message["steps"]
+            child.steps = message.get("steps")
             child.failure = message.get("failure")
             child.warnings = message.get("warnings", child.warnings)
             if fds:
@@ -297,7 +306,7 @@ class LauncherProcess:
             }
         if failure is not None:
             child.failure = failure
-            self.send({**failure, "event": "failed", "key": child.key, "steps": child.steps or []})
+            self.send({**failure, "event": "failed", "key": child.key})
         else:
             event = {
                 "event": "started",
@@ -374,15 +383,16 @@ def mapped_ids() -> int:
 
 def _failure(error: BaseException, story: Story) -> dict[str, Any]:
     """What the engine is told of a failed birth."""
+    kind = "other"
     if isinstance(error, Refused):
-        return {"kind": error.kind, "message": error.message[:LONGEST_REASON], "step": story.name}
-    if isinstance(error, OSError):
+        kind, message = error.kind, error.message
+    elif isinstance(error, OSError):
         where = f"{error.filename}: " if error.filename else ""
         name = errno.errorcode.get(error.errno or 0, "")
-        reason = (error.strerror or str(error)).lower()
-        return {"kind": "other", "message": f"{story.name}: {where}{reason} ({name})", "step": story.name}
-    message = f"{story.name}: {type(error).__name__}: {error}"[:LONGEST_REASON]
-    return {"kind": "other", "message": message, "step": story.name}
+        message = f"{story.name}: {where}{(error.strerror or str(error)).lower()} ({name})"
+    else:
+        message = f"{story.name}: {type(error).__name__}: {error}"
+    return {"kind": kind, "message": message[:LONGEST_REASON], "step": story.name, "steps": story.told()}
 
 
 def main(fd: int) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 
 #: Users can make details and steps as long and as many as they like; a message holds so much.
-LONGEST_DETAIL = 300
-MOST_STEPS = 100
+LONGEST_DETAIL = 150
+MOST_STEPS = 60
 
 
 class Refused(Exception):
