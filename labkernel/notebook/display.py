@@ -18,7 +18,9 @@ def show(result: Result) -> None:
     if getattr(result, "is_shown", False):
         vars(result)["is_shown"] = False  # a later cell that names it does show it
     elif isinstance(result, Finished):
-        if result.exit_code:
+        if result.detached:
+            print(f"left {result.container[:12]}, which runs on", file=sys.stderr)
+        elif result.exit_code:
             print(f"exit code {result.exit_code}", file=sys.stderr)
     elif result._repr_html_() == Result._repr_html_(result):
         if result.text:

@@ -38,6 +38,11 @@ def run_in_foreground(client: DockerClient, invocation: Invocation, console: Con
         raise Interrupted(end(client, container)) from None
 
 
+def leaving_on_interrupt(invocation: Invocation) -> Invocation:
+    """`attach` that an interrupt of the cell ends, and not the container: a notebook has no detach keys."""
+    return dataclasses.replace(invocation, options={**invocation.options, "sig-proxy": False})
+
+
 def end(client: DockerClient, container: str) -> str:
     """Make the container's process end. Returns what became of it, in words."""
     import requests

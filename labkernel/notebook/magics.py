@@ -32,7 +32,7 @@ from labkernel.notebook.choice import Choice
 from labkernel.notebook.display import show
 from labkernel.notebook.dockerfile_cell import read_cell
 from labkernel.notebook.failures import CellError, Interrupted
-from labkernel.notebook.foreground import run_in_foreground
+from labkernel.notebook.foreground import leaving_on_interrupt, run_in_foreground
 from labkernel.notebook.layers import stack_of
 from labkernel.notebook.layers_picture import LayersPicture
 from labkernel.notebook.ports_table import ports_table
@@ -145,6 +145,8 @@ class LabMagics:
             with self._client(invocation.host) as client:
                 if invocation.command.name == "run" and not invocation.options["detach"]:
                     return run_in_foreground(client, invocation, console)
+                if invocation.command.name == "attach":
+                    invocation = leaving_on_interrupt(invocation)
                 return execute(client, invocation, console)
         finally:
             console.close()

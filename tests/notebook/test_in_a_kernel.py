@@ -115,10 +115,13 @@ def test_an_interrupt_ends_a_container_in_the_foreground(kernel: Kernel, docker_
     assert running(docker_host) == []
 
 
-def test_an_interrupt_ends_following_a_log(kernel: Kernel, docker_host: Daemon) -> None:
+def test_an_interrupt_leaves_a_container_that_is_only_watched(kernel: Kernel, docker_host: Daemon) -> None:
     kernel.run("%docker run -d --name loop busybox sh -c 'while true; do echo hello; sleep 0.1; done'")
     [stream] = kernel.interrupted("%docker logs -f loop", lambda: True)
     assert set(stream.text.split()) == {"hello"}
+    attached, note = kernel.interrupted("%docker attach loop", lambda: True)
+    assert set(attached.text.split()) == {"hello"}
+    assert "which runs on" in note.text
     assert running(docker_host) == ["loop"]
 
 
