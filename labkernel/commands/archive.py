@@ -145,18 +145,22 @@ def unpack(reader: _Reader, directory: Path, *, rename: tuple[str, str], keep_ow
     """Unpack a container's tar, its first directory renamed. What would be written outside is refused."""
     old, new = rename
 
+    def renamed(path: str) -> str:
+        path = posixpath.normpath(path).lstrip("/")
+        first, _, below = path.partition("/")
+        if old in {".", "/"}:  # the content of a directory, with or without "./" before its names
+            below = "" if path == "." else path
+        elif first != old:
+            return path
+        return posixpath.join(new, below).rstrip("/")
+
     def allowed(member: tarfile.TarInfo, destination: str) -> tarfile.TarInfo | None:
-        first, slash, below = member.name.rstrip("/").partition("/")
-        if first == old or old == "/":
-            name = below if not new else f"{new}{slash}{below}"
-            if not name:
-                return None
-            member = member.replace(name=name, deep=False)
-            if member.islnk():
-                head, link_slash, rest = member.linkname.partition("/")
-                member = member.replace(
-                    linkname=(f"{new}{link_slash}{rest}" if new else rest) if head == old else head
-                )
+        name = renamed(member.name)
+        if not name:
+            return None
+        member = member.replace(name=name, deep=False)
+        if member.islnk():
+            member = member.replace(linkname=renamed(member.linkname), deep=False)
         if member.isdev():
             return None  # device nodes of a container have no business here
         tarfile.tar_filter(member, destination)  # raises for paths that lead outside

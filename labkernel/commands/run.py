@@ -148,6 +148,8 @@ def _foreground(
 ) -> Finished:
     """Attach, start, and stay until the container ends. The wait is registered before the start, so that not
     even a container that ends at once and removes itself can end unseen."""
+    from docker.errors import APIError
+
     capture = Capture(console)
     params = {
         "stream": 1,
@@ -174,6 +176,11 @@ def _foreground(
                 detach_keys=options["detach-keys"] or DETACH_KEYS,
             )
             code = 0 if detached else exit_code(waiting.json())
+    except BrokenPipeError:
+        # As in `yes | head`: no one reads any more. Left running, it would fill the disk with its log.
+        with contextlib.suppress(APIError):
+            client.api.kill(container)
+        raise
     except KeyboardInterrupt:
         raise CommandError(
             f"left {container[:12]}, which is still running",

@@ -114,12 +114,22 @@ def test_ignored_files_are_not_sent(run: Commands, context: Path) -> None:
 @pytest.mark.parametrize(
     ("dockerfile", "what", "why", "hint"),
     [
-        ("FROM busybox\nRNU x\n", "unknown instruction: RNU", "line 2 of the Dockerfile:\n         RNU x\n         ^^^", "did you mean RUN?"),
-        ("FROM busybox\nCOPY helo.txt /\n", "helo.txt", "in step 2: COPY helo.txt /", "did you mean hello.txt?"),
+        (
+            "FROM busybox\nRNU x\n",
+            "unknown instruction: RNU",
+            "line 2 of the Dockerfile:\n         RNU x\n         ^^^",
+            "did you mean RUN?",
+        ),
+        (
+            "FROM busybox\nCOPY helo.txt /\n",
+            "helo.txt",
+            "in step 2: COPY helo.txt /",
+            "did you mean hello.txt?",
+        ),
         ("FROM busybox\nRUN exit 7\n", "returned a non-zero code: 7", "in step 2: RUN exit 7", None),
         ("", "the Dockerfile (Dockerfile) cannot be empty", None, None),
     ],
-)  # fmt: skip
+)
 def test_what_is_wrong_is_shown_where_it_is(
     run: Commands, context: Path, dockerfile: str, what: str, why: str | None, hint: str | None
 ) -> None:
