@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from tests.support.catalog_images import make_archive
 from tests.support.daemons import Daemon, running
 from tests.support.throwaway_user import throwaway_user
 
@@ -77,3 +79,12 @@ def any_engine(request: pytest.FixtureRequest) -> Iterator[Daemon]:
     daemon: Daemon = request.getfixturevalue(request.param)
     yield daemon
     daemon.clear()
+
+
+@pytest.fixture(scope="session")
+def images_archive(engine: Daemon, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """debian and golang as our catalog makes them, in one archive; made once a session."""
+    path = tmp_path_factory.mktemp("images") / "images.tar"
+    make_archive(engine, path)
+    yield path
+    path.unlink()

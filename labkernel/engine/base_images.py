@@ -20,7 +20,7 @@ from labkernel.engine.build.interface import BuildOptions
 from labkernel.engine.catalog.catalog import Catalog
 from labkernel.engine.catalog.made import MadeImage, Progress
 from labkernel.engine.catalog.names import resolve as resolve_catalog
-from labkernel.engine.errors import NotFound, Unavailable
+from labkernel.engine.errors import EngineError, NotFound, Unavailable
 from labkernel.engine.events import Events
 from labkernel.engine.image import config as image_config
 from labkernel.engine.image.images import Image, Images
@@ -72,10 +72,13 @@ class BaseImages:
         """
         try:
             image = await self._registries.pull(reference, output, auth)
-        except Unavailable as error:
+        except EngineError as error:
+            # No answer, none for us, or not more of them today: to a learner these are all the same.
             name = _catalog_name(reference)
             if name is None or resolve_catalog(name) is None:
-                raise self._nobody_has_it(reference, error) from error
+                if isinstance(error, Unavailable):
+                    raise self._nobody_has_it(reference, error) from error
+                raise
             output({"status": f"{error.message}; making {reference.familiar} here from the catalog"})
             await self.make(name, output)
             return
