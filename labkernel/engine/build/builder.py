@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import errno
 import posixpath
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -296,6 +296,16 @@ class _Build:
 
         at.image = await in_thread(work)
 
+    @asynccontextmanager
+    async def _temporary(self) -> AsyncIterator[Path]:
+        """A temporary directory of the store; removing it may take long, so a thread does it."""
+        manager = self._store.temporary()
+        place = manager.__enter__()
+        try:
+            yield place
+        finally:
+            await in_thread(manager.__exit__, None, None, None)
+
     def _rootfs(self, image: Image | None, upper: Path | None = None) -> Rootfs:
         layers = self._store.layers.directories(image.chain_id if image else None)
         return Rootfs(
@@ -305,7 +315,7 @@ class _Build:
     # --- COPY and ADD
 
     async def _copy(self, at: _Position, step: Copy) -> None:
-        with self._store.temporary() as place:
+        async with self._temporary() as place:
             sources = [
                 *await self._sources(at, step, place),
                 *Heredocs({h.name: h.text.encode("utf-8", "replace") for h in step.heredocs}).sources(),
@@ -389,9 +399,9 @@ class _Build:
     async def _run(self, at: _Position, step: Run) -> None:
         state = at.state
         arguments = state.arguments.for_environment(state.env)
-        with self._store.temporary() as place:
-            args, mounts = command(step, state, place)
-            recorded_command = recorded(args, arguments, state.arguments)
+        async with self._temporary() as place:
+            args, script, mounts = command(step, state, place)
+            recorded_command = recorded([*args, *script], arguments, state.arguments)
             if self._from_cache(at, recorded_command):
                 return
             upper, work = place / "upper", place / "work"

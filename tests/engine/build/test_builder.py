@@ -242,6 +242,13 @@ one
     assert (found.file.mode, found.file.uid, found.file.gid) == (0o700, 5, 6)
 
 
+def test_a_changed_script_is_run_again(workshop: Workshop) -> None:
+    text = "FROM busybox\nRUN <<X\n#!/bin/sh\necho {} > /x\nX\n"
+    assert read(workshop, workshop.build(text.format(1)).image, "x") == b"1\n"
+    assert read(workshop, workshop.build(text.format(2)).image, "x") == b"2\n"
+    assert "Using cache" in workshop.build(text.format(1)).text
+
+
 def test_chmod(workshop: Workshop) -> None:
     built = workshop.build(
         "FROM busybox\nCOPY --chmod=2750 d /x\nADD --chmod=600 a /a\n",

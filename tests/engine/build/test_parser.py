@@ -160,7 +160,7 @@ PIECES = [
 ]
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=600, deadline=None)
 @given(st.lists(st.sampled_from(PIECES), max_size=24).map("".join))
 @example("COPY <<-\nEOF\n")
 @example("ADD []EOF\n")
