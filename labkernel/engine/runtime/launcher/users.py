@@ -55,10 +55,10 @@ def read_database(path: str) -> str:
     except OSError:
         return ""
     try:
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
+        status = os.fstat(fd)
+        if not stat.S_ISREG(status.st_mode):
             return ""
-        with os.fdopen(fd, "rb", closefd=False) as file:
-            return file.read(LARGEST_FILE).decode("utf-8", "surrogateescape")
+        return os.read(fd, min(status.st_size, LARGEST_FILE)).decode("utf-8", "surrogateescape")
     finally:
         os.close(fd)
 
