@@ -6,6 +6,7 @@ import contextlib
 import os
 import select
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import BinaryIO
 
@@ -126,7 +127,12 @@ def _raw(terminal: Terminal | None, resized: Callable[[int, int], None], *, keys
         terminal.raw()
     terminal.on_resize(resize)
     try:
-        resize()
+        for pause in (0.01, 0.02, 0.04, 0.08):  # an exec may not have its terminal yet
+            try:
+                resized(*terminal.size())
+                break
+            except Exception:
+                time.sleep(pause)
         yield
     finally:
         terminal.on_resize(None)
@@ -161,6 +167,7 @@ def join(
                     capture.take(number, piece)
         finally:
             if keyboard:
+                stream.interrupt()  # input that no one takes any more must not hold us
                 keyboard.stop()
             stream.close()
     return bool(keyboard and keyboard.detached)

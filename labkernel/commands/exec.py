@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from labkernel.commands.attached import DETACH_KEYS, Capture, join
@@ -35,7 +35,9 @@ def exec_(client: DockerClient, invocation: Invocation, console: Console) -> Res
         "Cmd": command,
     }
     created = call(client, "POST", f"/containers/{quote(name)}/exec", body=body).json()["Id"]
-    start = {"Detach": options["detach"], "Tty": options["tty"]}
+    start: dict[str, Any] = {"Detach": options["detach"], "Tty": options["tty"]}
+    if options["tty"] and console.terminal:
+        start["ConsoleSize"] = list(console.terminal.size())
     if options["detach"]:
         call(client, "POST", f"/exec/{created}/start", body=start)
         return Text()

@@ -40,6 +40,8 @@ def run(client: DockerClient, invocation: Invocation, console: Console) -> Resul
     key_sequence(options["detach-keys"] or DETACH_KEYS)
     try:
         config = container_config(options, image, command, detach=detach)
+        if options["tty"] and console.terminal:
+            config["HostConfig"]["ConsoleSize"] = list(console.terminal.size())
         container = _create(client, invocation, config, console)
         if detach:
             _start(client, container)

@@ -398,11 +398,9 @@ def _failure(error: BaseException, story: Story) -> dict[str, Any]:
 def main(fd: int) -> None:
     """Serve the engine whose socket is descriptor `fd`."""
     engine = socket.socket(fileno=fd)
-    for ignored in (
-        signal.SIGPIPE,
-        signal.SIGXFSZ,
-    ):  # by Python; and what is ignored stays so in every container
-        signal.signal(ignored, signal.SIG_DFL)
+    # What is ignored stays so in every container: some by Python, some by nohup or a shell's background job.
+    for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
+        signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     os.set_inheritable(fd, False)
     os.chdir("/")
