@@ -55,6 +55,9 @@ NAMES = (
     "CAP_CHECKPOINT_RESTORE",
 )
 
+#: The bit of each.
+BITS = {name: 1 << number for number, name in enumerate(NAMES)}
+
 _VERSION_3 = 0x20080522
 PR_CAPBSET_READ = 23
 PR_CAPBSET_DROP = 24
@@ -85,11 +88,11 @@ _prctl = function("prctl", ctypes.c_int, *(ctypes.c_ulong,) * 4)
 
 
 def mask(names: Iterable[str]) -> int:
-    """The set as the kernel writes it: one bit each. KeyError-free: a name this file does not know is left
-    out.
-    """
-    known = {name: 1 << number for number, name in enumerate(NAMES)}
-    return sum(known.get(name, 0) for name in set(names))
+    """The set as the kernel writes it: one bit each. A name this file does not know is left out."""
+    bits = 0
+    for name in names:
+        bits |= BITS.get(name, 0)
+    return bits
 
 
 def names(bits: int) -> list[str]:

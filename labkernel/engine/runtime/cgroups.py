@@ -150,11 +150,14 @@ class Cgroups:
             if name not in self.controllers
         ]
 
+    def tops(self) -> list[Path]:
+        """The engine's own directories, that those of its containers are in."""
+        return [self.v2] if self.v2 is not None else list(dict.fromkeys(self.v1.values()))
+
     def remove_stale(self) -> None:
         """Kill whatever runs in the engine's directories, and remove them but for the top ones."""
-        tops = [self.v2] if self.v2 is not None else list(self.v1.values())
         deadline = time.monotonic() + 10
-        for top in tops:
+        for top in self.tops():
             for directory in sorted(_below(top), key=lambda path: -len(path.parts)):
                 while not _removed(directory) and time.monotonic() < deadline:
                     _kill_all(directory)
@@ -162,7 +165,7 @@ class Cgroups:
 
     def close(self) -> None:
         """Remove the engine's own directories, and the common parent when no other engine uses it."""
-        for top in [self.v2] if self.v2 is not None else list(self.v1.values()):
+        for top in self.tops():
             for directory in (top, top.parent):
                 try:
                     directory.rmdir()
@@ -300,32 +303,33 @@ class Cgroups:
         plan["thaw"] = [[str(directory / "cgroup.freeze"), "0"]]
         plan["oom"] = [str(directory / "memory.events")]
         for controller, name, value in v2_settings(resources):
-            self._limit(plan, directory, controller, name, value)
+            self._limit(plan, str(directory), controller, name, value)
         if "devices" in resources:
             plan["device_program"] = device_program.compile_rules(resources["devices"]).hex()
 
     def _plan_v1(self, plan: Plan, container_id: str, resources: Mapping[str, Any]) -> None:
         settings = v1_settings(resources)
-        used = [name for name in KNOWN if name in ALWAYS or any(setting[0] == name for setting in settings)]
-        used = [name for name in used if name in self.v1]
-        directories = {name: self.v1[name] / container_id for name in used}
+        wanted = {*ALWAYS, *(setting[0] for setting in settings)}
+        # Text, not Path: this is on the way of every start.
+        everywhere = {name: f"{top}/{container_id}" for name, top in self.v1.items()}
+        directories = {name: everywhere[name] for name in KNOWN if name in wanted and name in everywhere}
         # Controllers mounted together share a directory.
-        plan["create"] = list(dict.fromkeys(str(path) for path in directories.values()))
+        plan["create"] = list(dict.fromkeys(directories.values()))
         # "tasks" moves one thread, the only one there is: the kernel spares it a lock that costs
         # milliseconds.
         plan["join"] = [path + "/tasks" for path in plan["create"]]
-        plan["views"] = [[name, str(directories[name])] for name in used]
-        plan["remove"] = list(dict.fromkeys(str(top / container_id) for top in self.v1.values()))
-        if "freezer" in self.v1:
-            plan["thaw"] = [[str(self.v1["freezer"] / container_id / "freezer.state"), "THAWED"]]
+        plan["views"] = [[name, path] for name, path in directories.items()]
+        plan["remove"] = list(dict.fromkeys(everywhere.values()))
+        if "freezer" in everywhere:
+            plan["thaw"] = [[everywhere["freezer"] + "/freezer.state", "THAWED"]]
         if "memory" in directories:
-            plan["oom"] = [str(directories["memory"] / "memory.oom_control")]
+            plan["oom"] = [directories["memory"] + "/memory.oom_control"]
         for controller, name, value in settings:
             self._limit(plan, directories.get(controller), controller, name, value)
 
-    def _limit(self, plan: Plan, directory: Path | None, controller: str, name: str, value: str) -> None:
+    def _limit(self, plan: Plan, directory: str | None, controller: str, name: str, value: str) -> None:
         if directory is not None and controller in self.controllers:
-            plan["write"].append([str(directory / name), value, SOFT.get(name, "")])
+            plan["write"].append([f"{directory}/{name}", value, SOFT.get(name, "")])
         elif controller != "devices":
             # (Without the devices controller a container is limited as its user is, who can make no nodes.)
             warning = MISSING.get(name) or MISSING[controller]
@@ -395,7 +399,7 @@ def v1_settings(resources: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     if "blockIO" in resources:
         put("blkio", "weight", resources["blockIO"]["weight"])
     for rule in resources.get("devices", ()):
-        put("devices", "allow" if rule["allow"] else "deny", device_line(rule))
+        found.append(("devices", "devices.allow" if rule["allow"] else "devices.deny", device_line(rule)))
     return found
 
 

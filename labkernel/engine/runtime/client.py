@@ -120,7 +120,9 @@ class Launcher:
                 env={},
                 start_new_session=True,  # a terminal's Ctrl-C is for the engine to act on
             )
-        return cls(process, ours, state_dir, cgroups)
+        launcher = cls(process, ours, state_dir, cgroups)
+        launcher._send({"do": "own", "directories": [str(path) for path in cgroups.tops()]}, [])
+        return launcher
 
     @property
     def cgroup_version(self) -> str:

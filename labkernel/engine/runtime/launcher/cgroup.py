@@ -32,15 +32,26 @@ def create(plan: dict[str, Any]) -> list[str]:
     warnings = []
     for directory in plan["create"]:
         _make(directory)
-    for path, value, warning in plan["write"]:
-        try:
-            write(path, value)
-        except OSError as error:
-            if not warning:
-                raise Refused(
-                    "other", f"failed to write {value.strip()!r} to {path}: {error.strerror}"
-                ) from None
-            warnings.append(warning)
+    # Device rules are many writes to one file, which stays open meanwhile.
+    opened, fd = "", -1
+    try:
+        for path, value, warning in plan["write"]:
+            try:
+                if path != opened:
+                    if opened:
+                        os.close(fd)
+                        opened = ""
+                    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+                    opened = path
+                os.write(fd, value.encode())
+            except OSError as error:
+                if not warning:
+                    reason = f"failed to write {value!r} to {path}: {error.strerror}"
+                    raise Refused("other", reason) from None
+                warnings.append(warning)
+    finally:
+        if opened:
+            os.close(fd)
     if plan["device_program"]:
         bpf.attach_device_program(plan["into"], bytes.fromhex(plan["device_program"]))
     return warnings

@@ -6,7 +6,7 @@ them. They are written by `marshal`, the interpreter's own format, since both en
 and the modules for JSON would cost each fork their memory. When the engine goes away, whatever runs here is
 killed and its cgroups are removed.
 
-Requests: {"do": "run" | "exec" | "kill" | "forget", "key": ...}. Events: {"event": "started" | "failed" |
+Requests: {"do": "own" | "run" | "exec" | "kill", "key": ...}. Events: {"event": "started" | "failed" |
 "exited", "key": ...}.
 """
 
@@ -76,6 +76,7 @@ class LauncherProcess:
         self.by_key: dict[str, Child] = {}
         self.by_channel: dict[int, Child] = {}
         self.removals: list[dict[str, Any]] = []
+        self.own: list[str] = []
         self.filters: dict[str, bytes] = {}
         self.null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
         mapped = mapped_ids()
@@ -122,6 +123,8 @@ class LauncherProcess:
                 self.run(request, fds)
             elif request["do"] == "exec":
                 self.exec(request, fds)
+            elif request["do"] == "own":
+                self.own = request["directories"]
             elif request["do"] == "kill":
                 self.kill(request["key"], request["signal"])
         finally:
@@ -360,7 +363,7 @@ class LauncherProcess:
     # The end
 
     def end(self) -> None:
-        """Kill everything, wait for it, remove its cgroups."""
+        """Kill everything, wait for it, remove its cgroups and those that the engine made around them."""
         for child in self.children.values():
             cgroup.kill_members(child.container.cgroup)
             os.kill(child.pid, signal.SIGKILL)
@@ -373,6 +376,12 @@ class LauncherProcess:
         while plans and time.monotonic() < deadline:
             plans = [plan for plan in plans if not cgroup.remove(plan)]
             time.sleep(0.002)
+        for directory in self.own:
+            for path in (directory, os.path.dirname(directory)):
+                try:
+                    os.rmdir(path)
+                except OSError:  # another engine's are in it
+                    break
 
 
 def mapped_ids() -> int:
