@@ -25,7 +25,7 @@ def connect(host: str | None = None) -> DockerClient:
         settings["base_url"] = host
     try:
         client = docker.DockerClient(version="auto", **settings)
-    except docker.errors.DockerException as error:
+    except (docker.errors.DockerException, OSError, ValueError, ImportError) as error:
         raise unreachable(error, host=settings.get("base_url")) from None
     # From here on `docker wait` and `logs -f` may take as long as they like (the stubs know only seconds).
     client.api.timeout = None  # type: ignore[assignment]

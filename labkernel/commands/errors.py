@@ -84,7 +84,12 @@ def explain(error: BaseException, line: str, client: DockerClient | None = None)
     if isinstance(error, OSError):
         name = f"{error.filename}: " if error.filename else ""
         return CommandError(f"{name}{(error.strerror or str(error)).lower()}", where=line)
-    raise error
+    return CommandError(
+        f"unexpected {type(error).__name__}: {error}",
+        where=line,
+        why="a fault in labkernel, or an engine that answers in an unknown way",
+        hint="docker version shows which engine answers; please report what you did",
+    )
 
 
 def unreachable(error: BaseException, *, where: str | None = None, host: str | None = None) -> CommandError:
@@ -109,6 +114,12 @@ def unreachable(error: BaseException, *, where: str | None = None, host: str | N
             f"Cannot connect to the Docker daemon at {host}. Is the docker daemon running?",
             where=where,
             hint="labkernel engine start   (and check DOCKER_HOST, when it is set)",
+        )
+    if re.search(r"Connection broken|IncompleteRead|RemoteDisconnected|Connection reset", text):
+        return CommandError(
+            f"the engine at {host} went away in the middle of its answer",
+            where=where,
+            hint="labkernel engine status tells whether it runs; its log is engine.log in its root",
         )
     if "timed out" in text.lower():
         return CommandError(

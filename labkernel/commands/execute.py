@@ -25,4 +25,7 @@ def execute(client: DockerClient, invocation: Invocation, console: Console) -> R
     except BrokenPipeError:
         raise  # whoever reads our output has had enough: for the command line to deal with
     except Exception as error:
-        raise explain(error, invocation.line, client) from None
+        explained = explain(error, invocation.line, client)
+        if explained is error:
+            raise
+        raise explained from error
