@@ -146,12 +146,19 @@ def _hint(message: str, client: DockerClient | None) -> str | None:
 
 
 def _no_such_image(match: re.Match[str], client: DockerClient | None) -> str:
-    wanted = match[1].strip("'\"").removesuffix(":latest")
-    known = [*local_names(client), *CATALOG_NAMES]
-    near = nearest(wanted, known)
+    return image_hint(match[1].strip("'\"").removesuffix(":latest"), client)
+
+
+def image_hint(wanted: str, client: DockerClient | None) -> str:
+    """What to do about an image that is not stored: the nearest name, or how to get it, or what there is."""
+    stored = local_names(client)
+    if wanted in CATALOG_NAMES and wanted not in stored:
+        return f"labkernel images make {wanted}   (makes it without a registry, in labkernel's own engine)"
+    near = nearest(wanted, [*stored, *CATALOG_NAMES])
     if near:
         return f"did you mean `{near}`?"
-    return f"local images: {', '.join(sorted(set(known))[:8])}; `docker images` lists them all"
+    shown = f"images here: {', '.join(sorted(stored)[:8])}" if stored else "there are no images here"
+    return f"{shown}; labkernel images make makes {', '.join(CATALOG_NAMES)}"
 
 
 def _no_such_container(match: re.Match[str], client: DockerClient | None) -> str:

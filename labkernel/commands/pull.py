@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from labkernel.commands.command import Command, Invocation
 from labkernel.commands.console import Console
-from labkernel.commands.errors import CATALOG_NAMES, CommandError, explain, local_names, nearest
+from labkernel.commands.errors import CommandError, explain, image_hint, local_names
 from labkernel.commands.flags import switch, text
 from labkernel.commands.http import call, messages
 from labkernel.commands.progress import show_progress
@@ -65,18 +65,10 @@ def _not_pulled(client: DockerClient, repository: str, error: CommandError) -> C
     """A pull that failed is most often a slip in the name, or a room without the registry."""
     if re.search(r"dial tcp|i/o timeout|no such host|network is unreachable|connection refused", error.what):
         error.why = f"the registry {registry_of(repository)} does not answer"
-    stored = local_names(client)
-    known = sorted({*stored, *CATALOG_NAMES})
-    if repository in stored:
+    if repository in local_names(client):
         error.hint = f"an image {repository} is stored here, and works without a registry"
-    elif repository in CATALOG_NAMES:
-        error.hint = (
-            f"labkernel images make {repository}   (makes it without a registry, in labkernel's own engine)"
-        )
-    elif near := nearest(repository, known):
-        error.hint = f"did you mean `{near}`?"
     else:
-        error.hint = f"images here: {', '.join(known[:8])}"
+        error.hint = image_hint(repository, client)
     error.where = None
     return error
 

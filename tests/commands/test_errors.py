@@ -90,7 +90,7 @@ def test_hints_ask_the_engine(run: Commands) -> None:
     for words, hint in [
         (["start", "wbe"], "did you mean `web`?"),
         (["inspect", "busibox"], "did you mean `busybox`?"),
-        (["history", "xyzzy"], "local images: "),
+        (["history", "xyzzy"], "images here: busybox"),
         (["logs", "xyzzy"], "`docker ps -a` lists the containers"),
         (["create", "--name", "!", "busybox"], "a name has two characters at least"),
         (["create", "--name", "web", "busybox"], "(created) has this name"),
