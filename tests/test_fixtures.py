@@ -90,3 +90,8 @@ def test_a_room_reaches_the_machine_and_beyond(root: None) -> None:
         assert "outside" in room.run(["ip", "route", "get", resolver[0]]).stdout
     finally:
         room.close()
+
+
+def test_our_engine_runs_with_each_kind_of_privilege(any_engine: Daemon) -> None:
+    ran = any_engine.docker("run", "--rm", "busybox", "id", "-u")
+    assert (ran.stdout, ran.returncode) == ("0\n", 0), ran.stderr

@@ -150,8 +150,19 @@ def _sysctls(endpoint: Endpoint, host_config: Mapping[str, Any]) -> dict[str, st
     privilege in it.
     """
     own_network = endpoint.netns_path is not None and not host_config["NetworkMode"].startswith("container:")
-    defaults = {"net.ipv4.ip_unprivileged_port_start": "0", "net.ipv4.ping_group_range": "0 2147483647"}
+    defaults = {
+        "net.ipv4.ip_unprivileged_port_start": "0",
+        "net.ipv4.ping_group_range": f"0 {_last_group(Path('/proc/self/gid_map').read_text())}",
+    }
     return (defaults if own_network else {}) | (host_config.get("Sysctls") or {})
+
+
+def _last_group(gid_map: str) -> int:
+    """The highest group id of a user namespace, 2147483647 at most: a range may not end at one that it has not
+    (user_namespaces(7)).
+    """
+    rows = [[int(word) for word in line.split()] for line in gid_map.splitlines()]
+    return min(2**31 - 1, max(inside + count - 1 for inside, _, count in rows))
 
 
 def _devices(host_config: Mapping[str, Any]) -> list[Device]:
@@ -174,8 +185,6 @@ def _rlimits(host_config: Mapping[str, Any]) -> dict[str, tuple[int, int]]:
         if not hasattr(rlimits, f"RLIMIT_{name.upper()}"):
             raise InvalidParameter(f"wrong rlimit value: RLIMIT_{name.upper()}")
         if 0 <= hard < soft:
-            raise InvalidParameter(
-                f"ulimit {name}: soft limit {soft} is above hard limit {hard}"
-            )
+            raise InvalidParameter(f"ulimit {name}: soft limit {soft} is above hard limit {hard}")
         limits[name] = (soft, hard)
     return limits
