@@ -158,8 +158,9 @@ def _sysctls(endpoint: Endpoint, host_config: Mapping[str, Any]) -> dict[str, st
 
 
 def _last_group(gid_map: str) -> int:
-    """The highest group id of a user namespace, 2147483647 at most: a range may not end at one that it has not
-    (user_namespaces(7)).
+    """The highest group id of a user namespace, 2147483647 at most (user_namespaces(7)).
+
+    A range may not end at a group that is not mapped.
     """
     rows = [[int(word) for word in line.split()] for line in gid_map.splitlines()]
     return min(2**31 - 1, max(inside + count - 1 for inside, _, count in rows))
