@@ -51,6 +51,7 @@ class BuildStream:
     before: str = ""
     """What came before the first step: the making or the pull of a base image, warnings."""
     _rest: str = ""
+    _is_inner: bool = False
 
     @property
     def current(self) -> Step | None:
@@ -78,10 +79,15 @@ class BuildStream:
     def _take(self, line: str) -> None:
         line = _ESCAPE.sub("", line)
         step = _STEP.fullmatch(line)
-        if step:
+        if step and not self._is_inner and self._is_next(int(step[1]), int(step[2])):
             self._end_step()
             self.total = int(step[2])
             self.steps.append(Step(int(step[1]), step[3], self.clock()))
+            return
+        if self.steps and (step or self._is_inner):
+            # A base image is being built, by a Dockerfile of its own: all that is the output of our FROM.
+            self._is_inner = not line.startswith("Successfully built ")
+            self._keep(self.steps[-1], line)
             return
         if not self.steps:
             if not _NOISE.fullmatch(line.strip()):
@@ -94,6 +100,12 @@ class BuildStream:
         elif mark and not mark[1].startswith("Running"):
             last.image = mark[1]
         elif not mark and not _NOISE.fullmatch(line.strip()):
-            last.output += line.rpartition("\r")[2] + "\n"
-            if len(last.output) > KEPT:
-                last.output, last.cut = last.output[-KEPT:], True
+            self._keep(last, line)
+
+    def _is_next(self, number: int, total: int) -> bool:
+        return not self.steps or (number == len(self.steps) + 1 and total == self.total)
+
+    def _keep(self, step: Step, line: str) -> None:
+        step.output += line.rpartition("\r")[2] + "\n"
+        if len(step.output) > KEPT:
+            step.output, step.cut = step.output[-KEPT:], True

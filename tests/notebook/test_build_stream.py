@@ -56,6 +56,16 @@ def test_what_comes_before_the_first_step_is_kept_apart() -> None:
     assert stream.total == 3
 
 
+def test_the_build_of_a_base_image_belongs_to_from() -> None:
+    inner = TEXT.replace("/3 :", "/9 :")
+    first, second, third = read(
+        "Step 1/3 : FROM golang\n", inner, " ---> 0123456789ab\nStep 2/3 : RUN true\nStep 3/3 : CMD true\n"
+    ).steps
+    assert (first.instruction, first.image, first.cached) == ("FROM golang", "0123456789ab", False)
+    assert "Step 2/9 : RUN echo hi" in first.output
+    assert (second.instruction, third.instruction) == ("RUN true", "CMD true")
+
+
 def test_the_step_that_runs_is_known() -> None:
     stream = BuildStream(Clock())
     stream.feed("Step 1/2 : FROM x\nStep 2/2 : RUN sleep 9\nstill ru")
