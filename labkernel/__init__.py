@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-TYPE_CHECKING = False  # typing itself is not loaded: the launcher imports this package too, see runtime.launcher
+TYPE_CHECKING = False  # typing is not loaded: the launcher imports this package too
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 

@@ -12,11 +12,15 @@ import socket
 import stat
 import sys
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from labkernel.engine.errors import Conflict, EngineError, InvalidParameter, System
 
 log = logging.getLogger(__name__)
+
+THREADS = 64
+"""Threads at most for what blocks: files, archives. They are started as they are needed."""
 
 
 def serve(root: Path, host: str, *, lower: Sequence[Path] = ()) -> int:
@@ -57,6 +61,8 @@ def serve(root: Path, host: str, *, lower: Sequence[Path] = ()) -> int:
     from labkernel.engine.api.system import HEADERS
 
     async def run() -> int:
+        # An upload that stalls keeps its thread; the default, six threads on two cores, would soon be taken.
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(THREADS, "engine"))
         from labkernel.engine.api.http import Server
         from labkernel.engine.api.router import Router
         from labkernel.engine.api.routes import ROUTES

@@ -101,7 +101,7 @@ class Events:
         filters: Mapping[str, list[str]] | None = None,
     ) -> AsyncIterator[dict[str, Any]]:
         """Events from `since` (now, if None) to `until` (for ever, if None), both in nanoseconds since
-        1970.
+        1970. They end for a listener that has fallen too far behind.
         """
         wanted = filters or {}
         queue: asyncio.Queue[dict[str, Any]] = asyncio.Queue(_BACKLOG)
@@ -115,7 +115,7 @@ class Events:
                     return
                 if matches(event, wanted):
                     yield event
-            while True:
+            while queue in self._listeners or not queue.empty():
                 left = None if until is None else (until - time.time_ns()) / 1e9
                 if left is not None and left <= 0:
                     return

@@ -111,6 +111,11 @@ class Daemon:
         """Run the stock client; its streams are captured as text."""
         return self.run(["docker", *args], **options)
 
+    def room_popen(self, *args: str) -> subprocess.Popen[str]:
+        """The stock client, started and left to run; its output is a pipe."""
+        command = [*self.room.inside, "docker", *args]
+        return subprocess.Popen(command, env=self.environment(), stdout=subprocess.PIPE, text=True)
+
     def curl(self, port: int, path: str = "/") -> str:
         """The body behind a published TCP port, tried until the server is up; raises TimeoutError."""
         for _ in wait_until(10, 0.05):

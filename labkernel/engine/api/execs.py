@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from labkernel.engine.api.byte_queue import Disconnected
 from labkernel.engine.api.containers import terminal_size
-from labkernel.engine.api.http import Answer, Disconnected, Request, Response
+from labkernel.engine.api.http import Answer, Request, Response
 from labkernel.engine.api.streams import content_type, converse, frame, parse_detach_keys
 from labkernel.engine.engine import Engine
 from labkernel.engine.errors import EngineError

@@ -22,6 +22,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 import httptools
 
+from labkernel.engine.api.byte_queue import ByteQueue, Disconnected
 from labkernel.engine.errors import InvalidParameter
 
 log = logging.getLogger(__name__)
@@ -32,71 +33,10 @@ JSON_LIMIT = 16 << 20
 """Bytes of a JSON body; container descriptions are kilobytes."""
 PIPELINED_LIMIT = 64
 """Requests of one connection that wait for their answers; no client of the API sends a second one early."""
-BODY_HIGH_WATER = 4 << 20
-"""Bytes of an unread body held in memory before the socket is no longer read."""
-
 DISCARD_LIMIT, DISCARD_SECONDS = 16 << 20, 2.0
 """Bytes and time for the rest of a body whose request was answered before it had arrived."""
 
 T = TypeVar("T")
-
-
-class Disconnected(Exception):
-    """The client went away."""
-
-
-class ByteQueue:
-    """Bytes from a socket to a reader: bounded by pausing the socket, ended by end-of-file or by a lost
-    connection.
-    """
-
-    def __init__(self, pause: Callable[[], None], resume: Callable[[], None]) -> None:
-        self._chunks: deque[bytes] = deque()
-        self._size = 0
-        self._ended = False
-        self._lost = False
-        self._arrived = asyncio.Event()
-        self._pause, self._resume = pause, resume
-        self._paused = False
-
-    def feed(self, data: bytes) -> None:
-        if not data:  # to a reader it would be the end
-            return
-        self._chunks.append(data)
-        self._size += len(data)
-        self._arrived.set()
-        if self._size > BODY_HIGH_WATER and not self._paused:
-            self._paused = True
-            self._pause()
-
-    def end(self, *, lost: bool = False) -> None:
-        self._lost = self._lost or (lost and not self._ended)
-        self._ended = True
-        self._arrived.set()
-
-    async def read(self) -> bytes:
-        """The next chunk, or b"" at the end.
-
-        Raises:
-            Disconnected: the connection broke before the end.
-        """
-        while not self._chunks:
-            if self._lost:
-                raise Disconnected
-            if self._ended:
-                return b""
-            self._arrived.clear()
-            await self._arrived.wait()
-        chunk = self._chunks.popleft()
-        self._size -= len(chunk)
-        if self._paused and self._size < BODY_HIGH_WATER // 2:
-            self._paused = False
-            self._resume()
-        return chunk
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        while chunk := await self.read():
-            yield chunk
 
 
 @dataclass

@@ -6,7 +6,8 @@ import asyncio
 import re
 from collections.abc import AsyncIterator
 
-from labkernel.engine.api.http import Answer, Disconnected, HijackedStream, Request, StreamResponse
+from labkernel.engine.api.byte_queue import Disconnected
+from labkernel.engine.api.http import Answer, HijackedStream, Request, StreamResponse
 from labkernel.engine.containers.logs import parse_time
 from labkernel.engine.containers.stdio import Stdio, Tap
 from labkernel.engine.engine import Engine
@@ -81,7 +82,8 @@ async def attach(engine: Engine, request: Request) -> Answer:
         if tap is not None:
             if container.state.status in ("exited", "dead"):
                 tap.end()
-            await converse(
+            engine.containers.lifecycle.publish(container, "attach")
+            detached = await converse(
                 connection,
                 container.stdio,
                 tap,
@@ -91,6 +93,8 @@ async def attach(engine: Engine, request: Request) -> Answer:
                 keys=keys,
                 once=container.config["StdinOnce"],
             )
+            if detached:
+                engine.containers.lifecycle.publish(container, "detach")
     except Disconnected:
         pass
     finally:
@@ -110,9 +114,9 @@ async def converse(
     stdin: bool,
     keys: bytes = b"",
     once: bool = True,
-) -> None:
+) -> bool:
     """Carry input and output between a client and a process until the process ends, or the client detaches
-    or goes.
+    or goes; whether it detached.
     """
 
     async def output() -> None:
@@ -150,6 +154,7 @@ async def converse(
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         for task in done:
             task.result()
+        return tasks[1] in done
     finally:
         for task in tasks:
             task.cancel()

@@ -8,16 +8,20 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
 import re
 from collections import deque
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from json.encoder import encode_basestring
 from pathlib import Path
 
 from labkernel.engine.errors import InvalidParameter
 from labkernel.engine.timestamps import rfc3339
+
+logger = logging.getLogger(__name__)
 
 PART = 16 << 10
 """Bytes after which an unfinished line is written as a part."""
@@ -41,6 +45,7 @@ class Log:
         self.enabled = enabled
         self._file: int | None = None
         self._unfinished = {"stdout": b"", "stderr": b""}
+        self._cut = self._lossy = False
         self._grown = asyncio.Event()
         self.closed = True
 
@@ -53,6 +58,7 @@ class Log:
             return
         data = self._unfinished[stream] + data
         records = []
+        ending = self._ending(stream)
         start = 0
         while True:
             newline = data.find(b"\n", start, start + PART)
@@ -62,7 +68,7 @@ class Log:
                 end = start + PART
             else:
                 break
-            records.append(self._record(stream, data[start:end]))
+            records.append(_record(data[start:end], ending))
             start = end
         self._unfinished[stream] = data[start:]
         if records:
@@ -72,7 +78,7 @@ class Log:
         """The container ended: what has no newline is written too, followers stop."""
         for stream, rest in self._unfinished.items():
             if rest:
-                self._append(self._record(stream, rest))
+                self._append(_record(rest, self._ending(stream)))
                 self._unfinished[stream] = b""
         if self._file is not None:
             os.close(self._file)
@@ -80,14 +86,24 @@ class Log:
         self.closed = True
         self._wake()
 
-    def _record(self, stream: str, line: bytes) -> bytes:
-        record = {"log": line.decode("utf-8", "replace"), "stream": stream, "time": rfc3339()}
-        return json.dumps(record, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+    @staticmethod
+    def _ending(stream: str) -> str:
+        """What follows the text in a record: what arrived together has one time."""
+        return f',"stream":"{stream}","time":"{rfc3339()}"}}\n'
 
     def _append(self, records: bytes) -> None:
-        if self._file is None:
-            self._file = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
-        os.write(self._file, records)
+        """On a full disk records are lost and the container goes on: its output still reaches its clients."""
+        try:
+            if self._file is None:
+                self._file = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
+            if self._cut:  # the half of a record that the disk had room for gets a line of its own
+                records = b"\n" + records
+            written = os.write(self._file, records)
+            self._cut = written < len(records) and not records[:written].endswith(b"\n")
+        except OSError as error:
+            if not self._lossy:
+                logger.warning("%s: output is lost: %s", self.path, error.strerror)
+            self._lossy = True
         self._wake()
 
     def _wake(self) -> None:
@@ -139,6 +155,11 @@ class Log:
             for raw in file:
                 if raw.endswith(b"\n"):
                     yield raw
+
+
+def _record(line: bytes, ending: str) -> bytes:
+    text = encode_basestring(line.decode("utf-8", "replace"))
+    return f'{{"log":{text}{ending}'.encode()
 
 
 def _parse(raw: bytes) -> Entry | None:

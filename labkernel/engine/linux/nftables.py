@@ -79,7 +79,6 @@ def new_owned_table(table: str) -> bytes:
     return _change(_NEWTABLE, NLM_F_CREATE | NLM_F_EXCL, options)
 
 
-
 def new_base_chain(table: str, name: str, kind: str, hook: int, priority: int) -> bytes:
     """A chain that packets come through; `kind` is "nat" or "filter". What reaches its end is accepted."""
     place = nested(4, attribute(1, _be32(hook)), attribute(2, struct.pack(">i", priority)))

@@ -14,9 +14,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from labkernel.engine.api.byte_queue import BODY_HIGH_WATER
 from labkernel.engine.api.errors import error_response
 from labkernel.engine.api.http import (
-    BODY_HIGH_WATER,
     HEADER_LIMIT,
     PIPELINED_LIMIT,
     Answer,

@@ -7,7 +7,8 @@ from typing import Any, cast
 
 import pytest
 
-from labkernel.engine.api.http import ByteQueue, Request
+from labkernel.engine.api.byte_queue import ByteQueue
+from labkernel.engine.api.http import Request
 from labkernel.engine.api.transfer import body_file, written
 from labkernel.engine.errors import NotFound
 from labkernel.engine.image.tarwriter import Writer
