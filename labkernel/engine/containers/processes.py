@@ -25,16 +25,23 @@ def top(pids: Collection[int], arguments: str) -> dict[str, Any]:
     words = arguments.split()
     if words == ["-ef"]:
         return {"Titles": FULL, "Processes": [row for pid in sorted(pids) if (row := _row(pid))]}
-    try:
-        ran = subprocess.run(["ps", *words], capture_output=True, text=True, timeout=10, check=False)
-    except FileNotFoundError:
-        raise System(
-            "ps is not installed on this machine", hint="docker top without arguments works"
-        ) from None
+    # Without -e ps leaves out what is on no terminal of ours: the pids are named, where ps lets us.
+    ran = _run_ps([*words, "-q" + ",".join(map(str, sorted(pids)))])
+    if ran.returncode:
+        ran = _run_ps(words)
     if ran.returncode:
         said = ran.stderr.strip().splitlines()
         raise InvalidParameter(f"ps: {said[0] if said else f'exit status {ran.returncode}'}")
     return parse_ps(ran.stdout, pids)
+
+
+def _run_ps(arguments: list[str]) -> subprocess.CompletedProcess[str]:
+    try:
+        return subprocess.run(["ps", *arguments], capture_output=True, text=True, timeout=10, check=False)
+    except FileNotFoundError:
+        raise System(
+            "ps is not installed on this machine", hint="docker top without arguments works"
+        ) from None
 
 
 def parse_ps(output: str, pids: Collection[int]) -> dict[str, Any]:
