@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import pwd
 import signal
@@ -12,11 +13,13 @@ from pathlib import Path
 
 from tests.support.room import wait_until
 
+_numbers = itertools.count()
+
 
 @contextmanager
 def throwaway_user(*, subordinate_ids: bool) -> Iterator[str]:
     """The name of a new account; with a range in /etc/subuid and /etc/subgid, or with its one uid only."""
-    name = f"lktest{os.getpid()}{'r' if subordinate_ids else 's'}"
+    name = f"lktest{os.getpid()}n{next(_numbers)}"
     count = "65536" if subordinate_ids else "0"
     _run(
         "useradd",

@@ -184,7 +184,8 @@ def test_hands_on(lab: Daemon, tmp_path: Path) -> None:
 
     # logs of an interactive container
     run(lab, "run", "-d", "-i", "--name", "shell", "debian", "bash")
-    lab.docker("attach", "shell", input="logger -s plop 2>&1 || echo plop >&2\n", timeout=30)
+    attached = ["timeout", "-s", "KILL", "5", "docker", "attach", "shell"]
+    lab.run(attached, input="logger -s plop 2>&1 || echo plop >&2\n")
     assert "plop" in eventually(lab, "shell", "plop")
 
     # a pair of images: one builds, one runs

@@ -14,8 +14,8 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 #: System calls that the C library has no function for. Numbers above 423 are the same on every architecture.
 NUMBERS: dict[str, dict[str, int]] = {
-    "x86_64": {"pivot_root": 155, "bpf": 321, "seccomp": 317},
-    "aarch64": {"pivot_root": 41, "bpf": 280, "seccomp": 277},
+    "x86_64": {"rt_sigaction": 13, "pivot_root": 155, "bpf": 321, "seccomp": 317},
+    "aarch64": {"rt_sigaction": 134, "pivot_root": 41, "bpf": 280, "seccomp": 277},
 }
 COMMON_NUMBERS = {
     "open_tree": 428,

@@ -48,6 +48,7 @@ _syscall.argtypes = (ctypes.c_long, ctypes.POINTER(_CloneArguments), ctypes.c_si
 _syscall.restype = ctypes.c_long
 
 _prctl = function("prctl", ctypes.c_int, *(ctypes.c_ulong,) * 4)
+_rt_sigaction = system_call("rt_sigaction", ctypes.c_int, ctypes.c_char_p, ctypes.c_void_p, ctypes.c_size_t)
 _close_range = system_call("close_range", ctypes.c_uint, ctypes.c_uint, ctypes.c_uint)
 
 
@@ -73,6 +74,15 @@ def fork_into(flags: int, cgroup: int | None = None) -> int:
     if pid == -1:
         raise OSError(number, "cannot make the process", "clone3")
     return int(pid)
+
+
+def stop_ignoring(number: int) -> None:
+    """Give a signal its default action, also one that the C library keeps for itself.
+
+    glibc's posix_spawn leaves those ignored in the programs it starts; make, for one, starts them so.
+    """
+    # struct kernel_sigaction: handler, flags, restorer, mask; all zero is SIG_DFL. A mask has eight bytes.
+    _rt_sigaction(number, bytes(32), None, 8)
 
 
 def close_range_on_exec(first: int) -> None:
