@@ -9,7 +9,7 @@ from typing import Any
 
 from labkernel.engine.api.http import Answer, Request, Response, StreamResponse
 from labkernel.engine.api.transfer import body_file, written
-from labkernel.engine.containers import archive, bundle, processes, usage
+from labkernel.engine.containers import archive, bundle, field_types, processes, usage
 from labkernel.engine.containers import config as container_config
 from labkernel.engine.containers.container import Container
 from labkernel.engine.engine import Engine
@@ -142,6 +142,7 @@ def terminal_size(request: Request) -> tuple[int, int]:
 
 async def update(engine: Engine, request: Request) -> Answer:
     container, body = _named(engine, request), await request.json()
+    field_types.check(body, field_types.UPDATE)
     changed = {key: value for key, value in body.items() if key in _UPDATABLE and value not in (None, 0, "")}
     if "RestartPolicy" in changed:
         changed["RestartPolicy"] = {"Name": "", "MaximumRetryCount": 0} | changed["RestartPolicy"]

@@ -114,6 +114,8 @@ class Request:
             raise InvalidParameter(json_error(error, "unexpected EOF")) from None
         except (ValueError, RecursionError) as error:
             raise InvalidParameter(f"invalid JSON: {error}") from None
+        if b"\\ud" in data.lower():
+            value = _whole(value)
         if value is None:
             return {}
         if not isinstance(value, dict):
@@ -529,6 +531,17 @@ class Server:
         for connection in list(self.connections):
             connection.close()
         self.hangups.close()
+
+
+def _whole(value: Any) -> Any:
+    """A JSON value in which half a surrogate pair has become U+FFFD, as in Go: it is no text."""
+    if isinstance(value, str):
+        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if isinstance(value, list):
+        return [_whole(element) for element in value]
+    if isinstance(value, dict):
+        return {_whole(key): _whole(element) for key, element in value.items()}
+    return value
 
 
 def json_error(error: json.JSONDecodeError, at_end: str) -> str:

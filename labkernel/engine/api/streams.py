@@ -169,7 +169,9 @@ async def logs(engine: Engine, request: Request) -> Answer:
     if not container.log.enabled:
         raise NotOffered("configured logging driver does not support reading")
     tail_text = request.argument("tail")
-    tail = int(tail_text) if tail_text.isdigit() else None  # as for dockerd, anything but a number means all
+    tail = (
+        int(tail_text) if re.fullmatch(r"[0-9]{1,9}", tail_text) else None
+    )  # as for dockerd, anything but a number means all
     since, until = parse_time(request.argument("since")), parse_time(request.argument("until"))
     timestamps, terminal = request.flag("timestamps"), container.config["Tty"]
     entries = container.log.read(tail=tail, since=since, until=until, follow=request.flag("follow"))

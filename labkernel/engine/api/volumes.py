@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from labkernel.engine.api.http import Answer, Request, Response
+from labkernel.engine.containers import field_types
 from labkernel.engine.engine import Engine
 
 
@@ -14,6 +15,7 @@ async def list_(engine: Engine, request: Request) -> Answer:
 
 async def create(engine: Engine, request: Request) -> Answer:
     body = await request.json()
+    field_types.check(body, field_types.VOLUME)
     name = engine.volumes.create(
         body.get("Name") or "",
         driver=body.get("Driver") or "local",

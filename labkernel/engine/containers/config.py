@@ -8,12 +8,14 @@ inspect shows.
 from __future__ import annotations
 
 import copy
+import ipaddress
 import os
 import re
 import signal
 from collections.abc import Mapping
 from typing import Any
 
+from labkernel.engine.containers import field_types
 from labkernel.engine.errors import InvalidParameter
 from labkernel.engine.network.ports import requested_ports
 from labkernel.engine.runtime.capabilities import ALL_CAPABILITIES
@@ -137,21 +139,14 @@ def complete(body: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     Raises:
         InvalidParameter: a field has the wrong type.
     """
+    field_types.check(body, field_types.CREATE)
     config = _filled(body, CONFIG, OPTIONAL_CONFIG)
-    given = body.get("HostConfig") or {}
-    if not isinstance(given, Mapping):
-        raise InvalidParameter("invalid JSON: HostConfig must be an object")
-    host_config = _filled(given, HOST_CONFIG, OPTIONAL_HOST_CONFIG)
-    for key in ("Cmd", "Entrypoint"):
-        if isinstance(config[key], str):  # the API takes a string for a list of one
-            config[key] = [config[key]]
-        if config[key] is not None and not (
-            isinstance(config[key], list) and all(isinstance(word, str) for word in config[key])
-        ):
-            raise InvalidParameter(
-                f"json: cannot unmarshal {_json_kind(config[key])} into Go struct field "
-                f"ContainerConfigWrapper.{key} of type string"
-            )
+    host_config = _filled(body.get("HostConfig") or {}, HOST_CONFIG, OPTIONAL_HOST_CONFIG)
+    for words in (config, host_config):
+        for key in ("Cmd", "Entrypoint", "Shell", "CapAdd", "CapDrop"):
+            if isinstance(words.get(key), str):  # the API takes a string for a list of one
+                words[key] = [words[key]]
+    host_config["ConsoleSize"] = [*host_config["ConsoleSize"], 0, 0][:2]
     if not host_config["NetworkMode"]:
         host_config["NetworkMode"] = "default"
     if not host_config["ShmSize"]:
@@ -172,7 +167,7 @@ def complete(body: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
         return config, host_config
     host_config["PortBindings"] = {
         port if "/" in port else f"{port}/tcp": [
-            {"HostIp": (host or {}).get("HostIp", ""), "HostPort": str((host or {}).get("HostPort", ""))}
+            {"HostIp": (host or {}).get("HostIp") or "", "HostPort": (host or {}).get("HostPort") or ""}
             for host in hosts or []
         ]
         for port, hosts in host_config["PortBindings"].items()
@@ -186,52 +181,11 @@ def _filled(
     filled = {}
     for key, default in defaults.items():
         value = given.get(key)
-        if value is None:
-            value = copy.copy(default)
-        elif key not in ("Cmd", "Entrypoint") and default is not None and not _same_kind(value, default):
-            raise InvalidParameter(
-                f"json: cannot unmarshal {_json_kind(value)} into Go struct field "
-                f"ContainerConfigWrapper.{key} of type {_json_kind(default)}"
-            )
-        elif default is None and isinstance(value, (int, float)) and key in _LISTS:
-            raise InvalidParameter(
-                "json: cannot unmarshal number into Go struct field "
-                f"ContainerConfigWrapper.{key} of type []string"
-            )
-        filled[key] = value
+        filled[key] = copy.copy(default) if value is None else value
     for key in optional:
         if given.get(key) is not None:
             filled[key] = given[key]
     return filled
-
-
-_LISTS = {
-    "Env",
-    "Binds",
-    "CapAdd",
-    "CapDrop",
-    "Dns",
-    "ExtraHosts",
-    "SecurityOpt",
-    "Devices",
-    "Ulimits",
-    "Volumes",
-}
-
-
-def _same_kind(value: Any, default: Any) -> bool:
-    if isinstance(default, bool) or isinstance(value, bool):
-        return isinstance(value, bool) and isinstance(default, bool)
-    return isinstance(value, type(default))
-
-
-def _json_kind(value: Any) -> str:
-    if isinstance(value, bool):
-        return "bool"
-    if isinstance(value, (int, float)):
-        return "number"
-    kinds: dict[type, str] = {str: "string", list: "array", dict: "object"}
-    return kinds.get(type(value), "value")
 
 
 def merge_image(config: dict[str, Any], image: Mapping[str, Any]) -> None:
@@ -300,23 +254,47 @@ def validate(config: Mapping[str, Any], host_config: Mapping[str, Any], total_me
             f"the working directory '{config['WorkingDir']}' is invalid, it needs to be an absolute path"
         )
     for entry in config["Env"] or []:
-        if not isinstance(entry, str) or entry.startswith("=") or not entry:
+        if not entry or entry.startswith("="):
             raise InvalidParameter(f"invalid environment variable: {entry}")
     if config.get("StopSignal"):
         signal_number(config["StopSignal"])
     for port in config.get("ExposedPorts") or {}:
         number, _, protocol = port.partition("/")
-        if not number.isdigit() or int(number) > 65535 or protocol not in ("", "tcp", "udp", "sctp"):
+        if (
+            not re.fullmatch(r"[0-9]{1,5}", number)
+            or int(number) > 65535
+            or protocol not in ("", "tcp", "udp", "sctp")
+        ):
             raise InvalidParameter(f"invalid port specification: {port!r}".replace("'", '"'))
+    if config.get("MacAddress") and not re.fullmatch(
+        r"([0-9a-fA-F]{2}:){5}[0-9a-fA-F]{2}", config["MacAddress"]
+    ):
+        raise InvalidParameter(f"invalid MAC address: {config['MacAddress']}")
+    for entry in host_config["ExtraHosts"] or []:
+        _check_extra_host(entry)
     requested_ports(host_config)
     _validate_limits(host_config, total_memory)
     _validate_policies(config, host_config)
     if host_config["NetworkMode"] == "host" and host_config["PortBindings"]:
         warnings.append("Published ports are discarded when using host network mode")
     warnings += [
-        text for key, text in _UNSERVED.items() if (config.get(key) or {}).get("Test", ["NONE"])[0] != "NONE"
+        text
+        for key, text in _UNSERVED.items()
+        if ((config.get(key) or {}).get("Test") or ["NONE"])[0] != "NONE"
     ]
     return warnings
+
+
+def _check_extra_host(entry: str) -> None:
+    """`NAME:ADDRESS`, which becomes a line of /etc/hosts. Raises InvalidParameter."""
+    name, colon, address = entry.partition(":")
+    if not name or not colon or re.search(r"\s", name):
+        raise InvalidParameter(f'bad format for add-host: "{entry}"')
+    if address != "host-gateway":
+        try:
+            ipaddress.ip_address(address.strip("[]"))
+        except ValueError:
+            raise InvalidParameter(f'invalid IP address in add-host: "{address}"') from None
 
 
 def _validate_limits(host_config: Mapping[str, Any], total_memory: int) -> None:
@@ -416,7 +394,7 @@ def signal_number(name: str | int) -> int:
         InvalidParameter: no such signal.
     """
     text = str(name).strip().upper()
-    if text.lstrip("-").isdigit():
+    if re.fullmatch(r"-?[0-9]{1,9}", text):
         number = int(text)
         if 0 < number <= 64:
             return number

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from labkernel.engine.containers import config as container_config
+from labkernel.engine.containers import field_types
 from labkernel.engine.containers.bundle import ROOT
 from labkernel.engine.containers.container import Container
 from labkernel.engine.containers.containers import Containers
@@ -90,9 +91,8 @@ class Execs:
 
     def create(self, container: Container, body: Mapping[str, Any]) -> Exec:
         """Raises InvalidParameter, Conflict."""
+        field_types.check(body, field_types.EXEC)
         given = {key: body[key] if body.get(key) is not None else default for key, default in _CONFIG.items()}
-        if isinstance(given["Cmd"], str):
-            given["Cmd"] = [given["Cmd"]]
         if not given["Cmd"]:
             raise InvalidParameter("No exec command specified")
         if container.state.status == "paused":

@@ -11,8 +11,8 @@ import subprocess
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
-import docker
 import pytest
 
 from tests.support.daemons import Daemon
@@ -337,12 +337,14 @@ def test_logs_of_several_runs_follow_each_other(lab: Daemon) -> None:
 
 def test_text_without_a_newline_and_text_that_is_none(lab: Daemon) -> None:
     command = r"printf 'gr\303'; sleep 0.1; printf '\274n\n\377\000end'"
-    ran = lab.docker("run", "--name", "raw", "busybox", "sh", "-c", command, text=False)
+    ran: Any = lab.docker("run", "--name", "raw", "busybox", "sh", "-c", command, text=False)
     assert ran.stdout == "grün\n".encode() + b"\xff\0end"
-    assert lab.docker("logs", "raw", text=False).stdout == "grün\n�\0end".encode()
+    logged: Any = lab.docker("logs", "raw", text=False)
+    assert logged.stdout == "grün\n�\0end".encode()
 
 
-def test_events_of_a_run_come_in_order(lab: Daemon, api: docker.APIClient) -> None:
+def test_events_of_a_run_come_in_order(lab: Daemon) -> None:
+    api: Any = lab.client().api
     since = time.time()
     lab.docker("run", "--rm", "--name", "short", "busybox", "true")
     for _ in wait_until(10):
