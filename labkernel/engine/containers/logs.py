@@ -197,7 +197,7 @@ def parse_time(text: str, *, now: float | None = None) -> str:
     """
     if not text or text == "0":
         return ""
-    if match := re.fullmatch(r"(\d+)(?:\.(\d{1,9}))?", text):
+    if match := re.fullmatch(r"([0-9]{1,11})(?:\.([0-9]{1,9}))?", text):
         return rfc3339(int(match[1]) * 1_000_000_000 + int((match[2] or "0").ljust(9, "0")))
     try:
         moment = datetime.fromisoformat(text)
@@ -208,4 +208,6 @@ def parse_time(text: str, *, now: float | None = None) -> str:
         ) from None
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
-    return rfc3339(int(moment.timestamp()) * 1_000_000_000 + moment.microsecond * 1000)
+    fraction = re.search(r"\.([0-9]{1,9})", text)  # a datetime has microseconds only
+    nanoseconds = int(fraction[1].ljust(9, "0")) if fraction else 0
+    return rfc3339(int(moment.replace(microsecond=0).timestamp()) * 1_000_000_000 + nanoseconds)
