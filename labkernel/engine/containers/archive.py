@@ -165,8 +165,6 @@ def read_archive(
         InvalidParameter: not a directory, or a bad archive.
         Forbidden: the container's root file system, or the mount there, is read-only.
     """
-    if container.host_config["ReadonlyRootfs"]:
-        raise Forbidden("container rootfs is marked read-only")
     with root_of(container, store) as root:
         try:
             directory = openat2(root, _absolute(path), os.O_PATH, resolve=RESOLVE_IN_ROOT)
@@ -175,6 +173,9 @@ def read_archive(
         try:
             if not stat.S_ISDIR(os.fstat(directory).st_mode):
                 raise InvalidParameter("extraction point is not a directory")
+            in_a_mount = os.fstat(directory).st_dev != os.fstat(root).st_dev
+            if container.host_config["ReadonlyRootfs"] and not in_a_mount:
+                raise Forbidden("container rootfs is marked read-only")
             if os.fstatvfs(directory).f_flag & os.ST_RDONLY:
                 raise Forbidden("mounted volume is marked read-only")
         finally:
