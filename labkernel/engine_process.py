@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import select
+import shutil
 import signal
 import socket
 import struct
@@ -92,18 +93,24 @@ def start(root: Path | None = None, host: str | None = None) -> str:
     place, address = root or default_root(), host or host_for(root)
     if _answers(address):
         return address
-    place.mkdir(mode=0o711, parents=True, exist_ok=True)
     log = place / "engine.log"
-    with log.open("ab") as output:
-        begun = output.tell()
-        process = subprocess.Popen(
-            [sys.executable, "-m", "labkernel.engine.daemon", str(place), address],
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            cwd="/",
-            start_new_session=True,
-        )
+    try:
+        place.mkdir(mode=0o711, parents=True, exist_ok=True)
+        with log.open("ab") as output:
+            begun = output.tell()
+            process = subprocess.Popen(
+                [sys.executable, "-m", "labkernel.engine.daemon", str(place), address],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                cwd="/",
+                start_new_session=True,
+            )
+    except OSError as error:
+        raise EngineProcessError(
+            f"the engine did not start: {error.filename}: {error.strerror}",
+            "--root DIR chooses another place",
+        ) from None
     deadline = time.monotonic() + START_TIMEOUT
     while time.monotonic() < deadline:
         if _answers(address):
@@ -119,6 +126,8 @@ def start(root: Path | None = None, host: str | None = None) -> str:
                 (line.removeprefix("hint: ") for line in lines if line.startswith("hint: ")), f"see {log}"
             )
             words = [line.removeprefix("labkernel: ") for line in lines if not line.startswith("hint: ")]
+            if not words and shutil.disk_usage(place).free < 1 << 20:  # what it said found no room either
+                words, hint = [f"{place}: No space left on device"], "free some space"
             raise EngineProcessError(
                 f"the engine did not start: {words[-1] if words else f'exit status {ended}'}", hint
             )
@@ -142,6 +151,8 @@ def stop(root: Path | None = None, host: str | None = None, *, timeout: float = 
     except ProcessLookupError:
         return False
     try:
+        if not _is_engine(pid):
+            raise EngineProcessError(f"what listens on {address} (process {pid}) is another program")
         signal.pidfd_send_signal(descriptor, signal.SIGTERM)
         if not select.select([descriptor], [], [], timeout)[0]:
             raise EngineProcessError(
@@ -162,17 +173,17 @@ def status(root: Path | None = None, host: str | None = None) -> EngineStatus:
     try:
         version = _get(address, "/version")
         described = _get(address, "/labkernel/status")
-    except (OSError, HTTPException, ValueError):
+        return EngineStatus(
+            running=True,
+            host=address,
+            root=described["Root"],
+            pid=_pid(address),
+            version=version["Version"],
+            rootless=described["Rootless"],
+            limits=described["Limits"],
+        )
+    except (OSError, HTTPException, ValueError, KeyError, TypeError):  # nobody there, or no engine of ours
         return EngineStatus(False, address, str(place))
-    return EngineStatus(
-        running=True,
-        host=address,
-        root=described["Root"],
-        pid=_pid(address),
-        version=version["Version"],
-        rootless=described["Rootless"],
-        limits=described["Limits"],
-    )
 
 
 class _UnixConnection(HTTPConnection):
@@ -199,11 +210,20 @@ def _answers(address: str) -> bool:
     connection = _UnixConnection(address.removeprefix("unix://"))
     try:
         connection.request("GET", "/_ping")
-        return connection.getresponse().status == 200
+        answer = connection.getresponse()
+        return answer.status == 200 and (answer.getheader("Server") or "").startswith("labkernel/")
     except (OSError, HTTPException):
         return False
     finally:
         connection.close()
+
+
+def _is_engine(pid: int) -> bool:
+    """Whether the process is an engine of ours, even one that answers no more."""
+    try:
+        return b"labkernel" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return False
 
 
 def _pid(address: str) -> int:

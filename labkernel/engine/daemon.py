@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import fcntl
 import gc
 import logging
 import os
 import signal
 import socket
+import sqlite3
 import stat
 import sys
 from collections.abc import Sequence
@@ -19,6 +21,7 @@ from labkernel.engine.errors import Conflict, EngineError, InvalidParameter, Sys
 
 log = logging.getLogger(__name__)
 
+_BAD_PLACE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.EACCES)
 THREADS = 64
 """Threads at most for what blocks: files, archives. They are started as they are needed."""
 
@@ -157,6 +160,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if error.hint:
             print(f"hint: {error.hint}", file=sys.stderr)
         return 1
+    except OSError as error:
+        if error.errno not in _BAD_PLACE:
+            raise
+        return _cannot_work_in(str(error.filename or words[0]), error.strerror)
+    except sqlite3.OperationalError as error:
+        return _cannot_work_in(words[0], str(error))
+
+
+def _cannot_work_in(place: str, why: str | None) -> int:
+    print(f"labkernel: {place}: {why}", file=sys.stderr)
+    print("hint: is there space, and may it be written? --root DIR takes another place", file=sys.stderr)
+    return 1
 
 
 if __name__ == "__main__":
