@@ -224,6 +224,21 @@ def test_in_mid_run(crashing: Daemon, clean: Traces, victim: str) -> None:
     client.close()
 
 
+def test_an_ordinary_users_engine_in_mid_run(user_with_range: str) -> None:
+    with running("labkernel", user=user_with_range) as daemon:
+        serve = "echo kept > /data/file; mkdir /www; echo here > /www/index.html; httpd -f -h /www"
+        run = ["run", "-d", "--name", "web", "-p", "8080:80", "-v", "data:/data"]
+        started = daemon.docker(*run, "busybox", "sh", "-c", serve)
+        assert started.returncode == 0, started.stderr
+        assert daemon.curl(8080) == "here\n"
+        kill(daemon)
+        daemon.start()
+        assert "Exited (137)" in daemon.docker("ps", "-a", "--format", "{{.Status}}").stdout
+        assert daemon.docker("start", "web").returncode == 0
+        assert daemon.curl(8080) == "here\n"
+        assert daemon.docker("exec", "web", "cat", "/data/file").stdout == "kept\n"
+
+
 def test_in_a_run_step(crashing: Daemon, clean: Traces) -> None:
     dockerfile = (
         b"FROM busybox\nCOPY file /\nRUN echo 1 > /one\n"

@@ -182,7 +182,10 @@ class Lifecycle:
         code = await started.exited
         await container.stdio.finish()
         endpoint = self._networks.endpoint(container.id)
-        await self._networks.disconnect(container.id)
+        try:
+            await self._networks.disconnect(container.id)
+        except Exception:  # whatever it is: the container has ended, and who waits for that is told
+            log.exception("container %s could not be taken off its network", container.short_id)
         state = container.state
         state.status, state.pid, state.exit_code = "exited", 0, code
         state.oom_killed, state.finished_at = started.oom_killed, rfc3339()
@@ -202,8 +205,11 @@ class Lifecycle:
         again = self._restarts(container, code)
         if again:
             state.status = "restarting"
-        self._save(container)
         container.notify("next-exit")
+        try:
+            self._save(container)
+        except Exception:  # a full disk: the next engine takes it for killed
+            log.exception("the end of container %s could not be stored", container.short_id)
         if again:
             container.restart = asyncio.get_running_loop().create_task(self._start_again(container))
         elif container.host_config["AutoRemove"]:
