@@ -346,7 +346,7 @@ def test_text_without_a_newline_and_text_that_is_none(lab: Daemon) -> None:
 def test_events_of_a_run_come_in_order(lab: Daemon) -> None:
     api: Any = lab.client().api
     since = time.time()
-    lab.docker("run", "--rm", "--name", "short", "busybox", "true")
+    lab.docker("run", "--rm", "--name", "fleeting", "busybox", "true")
     for _ in wait_until(10):
         events = list(api.events(since=since, until=time.time(), decode=True))
         if events and events[-1]["Action"] == "destroy":
@@ -355,10 +355,10 @@ def test_events_of_a_run_come_in_order(lab: Daemon) -> None:
     assert actions == ["create", "attach", "start", "die", "destroy"], actions
     died = next(event for event in events if event["Action"] == "die")
     assert died["Actor"]["Attributes"]["exitCode"] == "0"
-    assert died["Actor"]["Attributes"]["name"] == "short"
+    assert died["Actor"]["Attributes"]["name"] == "fleeting"
     assert died["from"] == "busybox"
     filtered = api.events(
-        since=since, until=time.time(), decode=True, filters={"event": "die", "container": "short"}
+        since=since, until=time.time(), decode=True, filters={"event": "die", "container": "fleeting"}
     )
     assert [event["Action"] for event in filtered] == ["die"]
 

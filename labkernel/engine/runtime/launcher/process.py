@@ -410,8 +410,8 @@ def main(fd: int) -> None:
     # What is ignored stays so in every container: some by Python, some by nohup or a shell's background job.
     for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
         signal.signal(number, signal.SIG_DFL)
-    for number in range(32, signal.SIGRTMIN):
-        processes.stop_ignoring(number)
+    for reserved in range(32, signal.SIGRTMIN):
+        processes.stop_ignoring(reserved)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     os.set_inheritable(fd, False)
     os.chdir("/")
