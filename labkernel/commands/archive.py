@@ -106,19 +106,21 @@ def _from_container(
             f"Error response from daemon: Could not find the file {path} in container {container}",
             hint=f"docker exec {container} ls {posixpath.dirname(path) or '/'} shows what is there",
         )
+    to_output = target == "-"
+    directory, name = Path(), ""
+    if not to_output:  # before the archive is asked for: dockerd holds the container until it is read
+        is_directory = bool(found["mode"] & _DIRECTORY)
+        directory, name = _local_place(path, Path(target).expanduser(), is_directory=is_directory)
     response = call(
         client, "GET", f"/containers/{quote(container)}/archive", params={"path": path}, stream=True
     )
-    if target == "-":
-        for piece in chunks(response):
-            console.write(piece)
-        return Text()
-    reader = _Reader(chunks(response))
-    directory, name = _local_place(
-        path, Path(target).expanduser(), is_directory=bool(found["mode"] & _DIRECTORY)
-    )
-    keep_owner = invocation.options["archive"]
     try:
+        if to_output:
+            for piece in chunks(response):
+                console.write(piece)
+            return Text()
+        reader = _Reader(chunks(response))
+        keep_owner = invocation.options["archive"]
         unpack(reader, directory, rename=(found["name"], name), keep_owner=keep_owner)
     finally:
         response.close()
