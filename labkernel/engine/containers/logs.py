@@ -25,6 +25,8 @@ logger = logging.getLogger(__name__)
 
 PART = 16 << 10
 """Bytes after which an unfinished line is written as a part."""
+_LAST_SECOND = 253_402_300_799
+"""The last that RFC 3339 can write, in the year 9999."""
 _TAIL_BLOCK = 64 << 10
 
 
@@ -188,7 +190,7 @@ def _tail_position(file: int, lines: int) -> int:
     return 0
 
 
-def parse_time(text: str, *, now: float | None = None) -> str:
+def parse_time(text: str) -> str:
     """`since` and `until`: seconds since 1970 with an optional fraction, or RFC 3339 -> RFC 3339 with
     nanoseconds.
 
@@ -197,8 +199,9 @@ def parse_time(text: str, *, now: float | None = None) -> str:
     """
     if not text or text == "0":
         return ""
-    if match := re.fullmatch(r"([0-9]{1,11})(?:\.([0-9]{1,9}))?", text):
-        return rfc3339(int(match[1]) * 1_000_000_000 + int((match[2] or "0").ljust(9, "0")))
+    if match := re.fullmatch(r"([0-9]{1,18})(?:\.([0-9]{1,9}))?", text):
+        seconds = min(int(match[1]), _LAST_SECOND)
+        return rfc3339(seconds * 1_000_000_000 + int((match[2] or "0").ljust(9, "0")))
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
