@@ -67,12 +67,9 @@ def host_for(root: Path | None = None) -> str:
         return f"unix://{default_root().absolute() / 'engine.sock'}"
     if os.geteuid() == 0:
         return "unix:///run/labkernel/engine.sock"
-    from platformdirs import user_runtime_path
-
-    directory = user_runtime_path("labkernel")
-    # A session without a run directory of its own (a JupyterHub's container) keeps the socket with the data.
-    if not os.access(directory.parent, os.W_OK):
-        directory = default_root()
+    run_directory = Path(os.environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.geteuid()}")
+    # A session without one of its own (a JupyterHub's container) keeps the socket with the data.
+    directory = run_directory / "labkernel" if os.access(run_directory, os.W_OK) else default_root()
     return f"unix://{directory / 'engine.sock'}"
 
 

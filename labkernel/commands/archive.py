@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import copy
 import json
 import os
 import posixpath
@@ -156,30 +157,39 @@ def unpack(reader: _Reader, directory: Path, *, rename: tuple[str, str], keep_ow
             return path
         return posixpath.join(new, below).rstrip("/")
 
-    def allowed(member: tarfile.TarInfo, destination: str) -> tarfile.TarInfo | None:
-        name = renamed(member.name)
-        if not name:
-            return None
-        member = member.replace(name=name, deep=False)
-        if member.islnk():
-            member = member.replace(linkname=renamed(member.linkname), deep=False)
-        if member.isdev():
-            return None  # device nodes of a container have no business here
-        tarfile.tar_filter(member, destination)  # raises for paths that lead outside
-        if member.islnk():  # which that function does not look at
-            target = Path(os.path.realpath(os.path.join(destination, member.linkname)))
-            if not target.is_relative_to(os.path.realpath(destination)):
-                raise tarfile.LinkOutsideDestinationError(member, str(target))
-        mode = stat.S_IMODE(member.mode or 0)
-        if keep_owner:
-            return member.replace(mode=mode, deep=False)
-        return member.replace(mode=mode, uid=os.getuid(), gid=os.getgid(), uname="", gname="", deep=False)
+    # tarfile's own filters came with Python 3.11.4; Debian 12 has 3.11.2.
+    def members(archive: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
+        for original in archive:
+            name = renamed(original.name)
+            if not name or original.isdev():  # device nodes of a container have no business here
+                continue
+            member = copy.copy(original)
+            member.name = name
+            _check_inside(directory, name)
+            if member.islnk():
+                member.linkname = renamed(member.linkname)
+                _check_inside(directory, member.linkname)
+            member.mode = stat.S_IMODE(member.mode or 0)
+            if not keep_owner:
+                member.uid, member.gid, member.uname, member.gname = os.getuid(), os.getgid(), "", ""
+            yield member
 
     try:
         with tarfile.open(fileobj=_as_file(reader), mode="r|") as archive:
-            archive.extractall(directory, filter=allowed, numeric_owner=True)
+            # What is unpacked is decided above; from Python 3.14 on tarfile would change modes on its own.
+            archive.extraction_filter = lambda member, path: member
+            archive.extractall(directory, members=members(archive), numeric_owner=True)
     except tarfile.TarError as error:
         raise CommandError(f"the container's archive is not safe to unpack: {error}") from None
+
+
+def _check_inside(directory: Path, name: str) -> None:
+    """Raises CommandError where a name, or a link unpacked before it, leads out of the directory."""
+    top = os.path.realpath(directory)
+    if not Path(os.path.realpath(os.path.join(top, name))).is_relative_to(top):
+        raise CommandError(
+            f"the container's archive is not safe to unpack: {name} would be outside the destination"
+        )
 
 
 def _as_file(reader: _Reader) -> IO[bytes]:

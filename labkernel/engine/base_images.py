@@ -133,7 +133,9 @@ class BaseImages:
             with self._images.store.temporary() as place:
                 context = await asyncio.to_thread(_receive, made.recipe.context, place)
             with context:
-                return self._images.get(await self.builder.build(context, BuildOptions(), output))
+                # The host's network: as an ordinary user it may be the only one that leads out.
+                options = BuildOptions(host_config={"NetworkMode": "host"})
+                return self._images.get(await self.builder.build(context, options, output))
         assert made.rootfs is not None
         layer = await asyncio.to_thread(self._images.store.layers.adopt, made.rootfs, None)
         document = {**made.config, "rootfs": {"type": "layers", "diff_ids": [layer.diff_id]}}

@@ -35,9 +35,11 @@ class StepRunner:
         """Run one RUN step; its exit code. Cancelled, it ends the container first."""
         config, host_config = container_config.complete({"HostConfig": step.host_config})
         config["Hostname"] = step.hostname
-        endpoint = await self._networks.connect(
-            step.container_id, host_config["NetworkMode"], name=step.container_id[:12]
-        )
+        mode = host_config["NetworkMode"]
+        if mode == "default" and not await self._networks.reaches_world():
+            # An ordinary user without pasta. A step is run for what it fetches, as the user's own process.
+            mode = "host"
+        endpoint = await self._networks.connect(step.container_id, mode, name=step.container_id[:12])
         try:
             with self._store.temporary() as directory:
                 mounts = [

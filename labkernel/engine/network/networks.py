@@ -210,6 +210,10 @@ class Networks:
         network = self._networks.get(name or "")
         return network_settings(name, network.identity if network else "", self.endpoint(container_id))
 
+    async def reaches_world(self) -> bool:
+        """Whether containers on a bridge can reach more than each other."""
+        return await self._outside.reaches_world()
+
     def limits(self) -> list[str]:
         """What does not work here, in plain words, each with what to do about it."""
         found = self._outside.limits()

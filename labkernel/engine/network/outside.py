@@ -48,6 +48,14 @@ class Outside:
         if self.user_mode:
             self._starting = asyncio.ensure_future(self.user_mode.start())
 
+    async def reaches_world(self) -> bool:
+        """Whether there is a way from a bridge to the outside world, as far as it depends on the engine."""
+        if self.user_mode is None:
+            return True
+        if self._starting is not None:
+            await self._starting
+        return self.user_mode.running
+
     @property
     def nameservers(self) -> Sequence[str]:
         """The servers that containers are to ask instead of the host's; none: the host's."""

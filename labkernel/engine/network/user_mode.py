@@ -81,6 +81,10 @@ class UserModeNetwork:
         """The process asks on the host, where also a server on the loopback (systemd-resolved) answers."""
         return (NAMESERVER,) if self._process else ()
 
+    @property
+    def running(self) -> bool:
+        return self._process is not None and self._process.returncode is None
+
     async def start(self) -> None:
         """Start what is installed, and wait until its interface is up. Failures are kept for `limits`."""
         self._failures.clear()
