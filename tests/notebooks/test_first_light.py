@@ -57,9 +57,9 @@ def names(daemon: Daemon) -> list[str]:
 
 
 @pytest.mark.timeout(1800)  # it compiles Go's library, and first makes the golang image
-def test_first_light(lesson_host: Daemon, tmp_path: Path) -> None:
-    copy_lessons(tmp_path)
-    ran = execute(lesson_host, tmp_path)
+def test_first_light(lesson_host: Daemon, directory: Path) -> None:
+    copy_lessons(directory)
+    ran = execute(lesson_host, directory)
     assert "answers at unix://" in ran.text("load")
     assert ran.text("hello") == "Hello World\n"
     assert "Exited (0)" in ran.text("ps-all")
@@ -94,24 +94,24 @@ def test_first_light(lesson_host: Daemon, tmp_path: Path) -> None:
     assert "hello again, learner!" in ran.text("flat-run")
 
     assert names(lesson_host) == []
-    assert not (tmp_path / "first-light").exists()
+    assert not (directory / "first-light").exists()
 
 
 @pytest.mark.timeout(900)  # may be the first to need the images
-def test_first_light_after_a_run_that_was_left(lesson_host: Daemon, tmp_path: Path) -> None:
+def test_first_light_after_a_run_that_was_left(lesson_host: Daemon, directory: Path) -> None:
     """The first cells clear away what an earlier run has left, and nothing else."""
-    copy_lessons(tmp_path)
-    (tmp_path / "first-light").mkdir()
-    (tmp_path / "first-light" / "left").touch()
+    copy_lessons(directory)
+    (directory / "first-light").mkdir()
+    (directory / "first-light" / "left").touch()
     for name in ("hello", "web-app-v1", "mine"):
         lesson_host.docker("create", "--name", name, "busybox", "true")
-    notebook = nbformat.read(tmp_path / FIRST_LESSON, 4)
+    notebook = nbformat.read(directory / FIRST_LESSON, 4)
     notebook.cells = [cell for cell in notebook.cells if cell.id in {"load", "start", "hello"}]
-    nbformat.write(notebook, tmp_path / FIRST_LESSON)
-    ran = execute(lesson_host, tmp_path)
+    nbformat.write(notebook, directory / FIRST_LESSON)
+    ran = execute(lesson_host, directory)
     assert ran.text("hello") == "Hello World\n"
     assert sorted(names(lesson_host)) == ["hello", "mine"]
-    assert not (tmp_path / "first-light" / "left").exists()
+    assert not (directory / "first-light" / "left").exists()
 
 
 def image_id(report: str) -> str:

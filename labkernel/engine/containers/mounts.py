@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from labkernel.engine.errors import InvalidParameter
+from labkernel.engine.errors import InvalidParameter, System
 from labkernel.engine.runtime.spec import Mount
 from labkernel.engine.volumes import Volumes, check_volume_name
 
@@ -199,7 +199,14 @@ def resolve(point: MountPoint, volumes: Volumes, container_id: str) -> bool:
                 raise InvalidParameter(
                     f'invalid mount config for type "bind": bind source path does not exist: {point.source}'
                 )
-            os.makedirs(point.source, exist_ok=True)
+            try:
+                os.makedirs(point.source, exist_ok=True)
+            except OSError as error:
+                reason = (error.strerror or "").lower()
+                raise System(
+                    f"error while creating mount source path '{point.source}': {reason}",
+                    hint="make the directory first, where this engine's user may read it",
+                ) from None
         return False
     if point.type != "volume":
         return False
