@@ -37,30 +37,10 @@ from labkernel.engine.build.instructions import (
     Workdir,
 )
 from labkernel.engine.build.quoting import duration, plain_list, quote_list, quote_number
+from labkernel.engine.image.config import CONTAINER_CONFIG
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 DEFAULT_SHELL = ("/bin/sh", "-c")
-
-# Fields that dockerd always writes, with what it writes when nothing set them.
-_ALWAYS: Mapping[str, Any] = {
-    "Hostname": "",
-    "Domainname": "",
-    "User": "",
-    "AttachStdin": False,
-    "AttachStdout": False,
-    "AttachStderr": False,
-    "Tty": False,
-    "OpenStdin": False,
-    "StdinOnce": False,
-    "Env": None,
-    "Cmd": None,
-    "Image": "",
-    "Volumes": None,
-    "WorkingDir": "",
-    "Entrypoint": None,
-    "OnBuild": None,
-    "Labels": None,
-}
 
 
 class ConfigError(ValueError):
@@ -95,7 +75,7 @@ class ConfigState:
 
 def complete(config: Mapping[str, Any] | None) -> dict[str, Any]:
     """A copy with every field that dockerd writes."""
-    return {**_ALWAYS, **copy.deepcopy(dict(config or {}))}
+    return {**CONTAINER_CONFIG, **copy.deepcopy(dict(config or {}))}
 
 
 def stage_config(config: Mapping[str, Any] | None) -> dict[str, Any]:

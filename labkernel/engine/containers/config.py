@@ -17,6 +17,7 @@ from typing import Any
 
 from labkernel.engine.containers import field_types
 from labkernel.engine.errors import InvalidParameter
+from labkernel.engine.image.config import CONTAINER_CONFIG
 from labkernel.engine.network.ports import requested_ports
 from labkernel.engine.runtime.capabilities import ALL_CAPABILITIES
 
@@ -26,25 +27,6 @@ DEFAULT_PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bi
 MINIMUM_MEMORY = 6 << 20
 """Bytes: Docker refuses less, since no process could start in it."""
 
-CONFIG: dict[str, Any] = {
-    "Hostname": "",
-    "Domainname": "",
-    "User": "",
-    "AttachStdin": False,
-    "AttachStdout": False,
-    "AttachStderr": False,
-    "Tty": False,
-    "OpenStdin": False,
-    "StdinOnce": False,
-    "Env": None,
-    "Cmd": None,
-    "Image": "",
-    "Volumes": None,
-    "WorkingDir": "",
-    "Entrypoint": None,
-    "OnBuild": None,
-    "Labels": None,
-}
 OPTIONAL_CONFIG = (
     "ExposedPorts",
     "Healthcheck",
@@ -140,7 +122,7 @@ def complete(body: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
         InvalidParameter: a field has the wrong type.
     """
     field_types.check(body, field_types.CREATE)
-    config = _filled(body, CONFIG, OPTIONAL_CONFIG)
+    config = _filled(body, CONTAINER_CONFIG, OPTIONAL_CONFIG)
     host_config = _filled(body.get("HostConfig") or {}, HOST_CONFIG, OPTIONAL_HOST_CONFIG)
     for words in (config, host_config):
         for key in ("Cmd", "Entrypoint", "Shell", "CapAdd", "CapDrop"):

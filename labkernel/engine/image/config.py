@@ -10,13 +10,34 @@ import hashlib
 import json
 import platform
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from labkernel.engine.errors import InvalidParameter
 
 ImageConfig = dict[str, Any]
+
+CONTAINER_CONFIG: Mapping[str, Any] = {
+    "Hostname": "",
+    "Domainname": "",
+    "User": "",
+    "AttachStdin": False,
+    "AttachStdout": False,
+    "AttachStderr": False,
+    "Tty": False,
+    "OpenStdin": False,
+    "StdinOnce": False,
+    "Env": None,
+    "Cmd": None,
+    "Image": "",
+    "Volumes": None,
+    "WorkingDir": "",
+    "Entrypoint": None,
+    "OnBuild": None,
+    "Labels": None,
+}
+"""The API's ContainerConfig as dockerd always writes it: fields with what they hold when nothing set them."""
 
 _ARCHITECTURES = {
     "x86_64": "amd64",

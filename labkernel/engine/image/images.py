@@ -25,26 +25,6 @@ from labkernel.engine.image.tarwriter import Writer
 __all__ = ["Image", "ImageUser", "ImageUsers", "Images"]
 
 _HEXADECIMAL = set("0123456789abcdef")
-# The API's ContainerConfig as Go writes it: every field is there, set or not.
-_EMPTY_CONTAINER_CONFIG: dict[str, Any] = {
-    "Hostname": "",
-    "Domainname": "",
-    "User": "",
-    "AttachStdin": False,
-    "AttachStdout": False,
-    "AttachStderr": False,
-    "Tty": False,
-    "OpenStdin": False,
-    "StdinOnce": False,
-    "Env": None,
-    "Cmd": None,
-    "Image": "",
-    "Volumes": None,
-    "WorkingDir": "",
-    "Entrypoint": None,
-    "OnBuild": None,
-    "Labels": None,
-}
 
 
 @dataclass(frozen=True)
@@ -340,10 +320,10 @@ class Images:
             "Comment": _last_comment(document),
             "Created": document.get("created") or "0001-01-01T00:00:00Z",
             "Container": document.get("container", ""),
-            "ContainerConfig": _EMPTY_CONTAINER_CONFIG | (document.get("container_config") or {}),
+            "ContainerConfig": {**image_config.CONTAINER_CONFIG, **(document.get("container_config") or {})},
             "DockerVersion": document.get("docker_version", ""),
             "Author": document.get("author", ""),
-            "Config": _EMPTY_CONTAINER_CONFIG | (document.get("config") or {}),
+            "Config": {**image_config.CONTAINER_CONFIG, **(document.get("config") or {})},
             "Architecture": document.get("architecture", ""),
             "Os": document.get("os", ""),
             "Size": image.size,

@@ -369,7 +369,7 @@ def test_other_reasons_not_to_start(box: Lab, options: dict[str, str], kind: str
 
 
 def test_a_missing_working_directory_is_made(box: Lab) -> None:
-    assert box.run("pwd", cwd="/work/here").output == "/work/here\n"
+    assert box.run("pwd", cwd="/srv/here").output == "/srv/here\n"
 
 
 def test_a_file_of_the_wrong_format_is_told_by_the_container_itself(box: Lab) -> None:
