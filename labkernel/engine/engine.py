@@ -120,6 +120,7 @@ class Engine:
 
     async def close(self) -> None:
         """End every container and leave the machine as it was found."""
+        self.containers.lifecycle.closing = True
         running = [container for container in self.containers.all() if container.state.running]
         await asyncio.gather(
             *(self.containers.lifecycle.stop(container, timeout=2) for container in running),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Mapping
@@ -74,6 +75,8 @@ class Events:
     """
 
     def __init__(self) -> None:
+        self._loop: asyncio.AbstractEventLoop | None = None  # that of the listeners, once there is one
+        self._thread = 0
         self._past: deque[dict[str, Any]] = deque(maxlen=KEPT)
         self._listeners: set[asyncio.Queue[dict[str, Any]]] = set()
 
@@ -85,7 +88,14 @@ class Events:
         self.publish_attributes(kind, action, actor, attributes)
 
     def publish_attributes(self, kind: str, action: str, actor: str, attributes: Mapping[str, str]) -> None:
+        """May be called from any thread."""
         event = make_event(kind, action, actor, attributes, time.time_ns())
+        if self._loop is None or threading.get_ident() == self._thread:
+            self._deliver(event)
+        else:
+            self._loop.call_soon_threadsafe(self._deliver, event)
+
+    def _deliver(self, event: dict[str, Any]) -> None:
         self._past.append(event)
         for listener in list(self._listeners):
             try:
@@ -104,6 +114,7 @@ class Events:
         1970. They end for a listener that has fallen too far behind.
         """
         wanted = filters or {}
+        self._loop, self._thread = asyncio.get_running_loop(), threading.get_ident()
         queue: asyncio.Queue[dict[str, Any]] = asyncio.Queue(_BACKLOG)
         past = list(self._past) if since is not None else []
         self._listeners.add(queue)

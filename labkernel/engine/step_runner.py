@@ -106,9 +106,11 @@ class StepRunner:
         descriptors = stdio.open()
         try:
             started = await self._launcher.run(container_id, bundle, *descriptors)
-        except StartFailed as failure:
+        except BaseException as error:
             stdio.failed()
-            raise start_error(failure) from None
+            if isinstance(error, StartFailed):
+                raise start_error(error) from None
+            raise
         stdio.started(None)
 
         async def forward() -> None:

@@ -6,7 +6,6 @@ import json
 import os
 import re
 import secrets
-import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from typing import Any
 from labkernel.engine.database import Database
 from labkernel.engine.errors import Conflict, InvalidParameter, NotFound
 from labkernel.engine.events import Events
+from labkernel.engine.image import trees
 from labkernel.engine.timestamps import rfc3339
 
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+")
@@ -58,7 +58,7 @@ class Volumes:
         database.create_tables(_SCHEMA)
         known = {row["name"] for row in database.rows("SELECT name FROM volumes")}
         for left_over in {entry.name for entry in os.scandir(root)} - known:
-            shutil.rmtree(root / left_over, ignore_errors=True)
+            trees.remove(root / left_over)
 
     def directory(self, name: str) -> Path:
         return self._root / name / "_data"
@@ -99,8 +99,8 @@ class Volumes:
     def use(self, name: str, container_id: str) -> None:
         self._database.execute("INSERT OR IGNORE INTO volume_uses VALUES (?, ?)", (name, container_id))
 
-    def release(self, container_id: str, *, remove_anonymous: bool) -> None:
-        """The container is gone; with it, if asked, the anonymous volumes that nobody else uses."""
+    def release(self, container_id: str) -> list[str]:
+        """The container is gone; the names of the anonymous volumes that nobody uses any more."""
         names = [
             row["volume"]
             for row in self._database.rows(
@@ -108,18 +108,16 @@ class Volumes:
             )
         ]
         self._database.execute("DELETE FROM volume_uses WHERE container = ?", (container_id,))
-        if remove_anonymous:
-            for name in names:
-                row = self._database.row("SELECT anonymous FROM volumes WHERE name = ?", (name,))
-                if row is not None and row["anonymous"] and not self.users(name):
-                    self.remove(name)
+        anonymous = "SELECT 1 FROM volumes WHERE name = ? AND anonymous"
+        return [name for name in names if self._database.row(anonymous, (name,)) and not self.users(name)]
 
     def keep_uses(self, containers: Iterable[str]) -> None:
         """Forget the uses of all containers but these: an engine was killed while it made or removed one."""
         known = set(containers)
         for row in self._database.rows("SELECT DISTINCT container FROM volume_uses"):
             if row["container"] not in known:
-                self.release(row["container"], remove_anonymous=True)
+                for name in self.release(row["container"]):
+                    self.remove(name)
 
     def users(self, name: str) -> list[str]:
         rows = self._database.rows("SELECT container FROM volume_uses WHERE volume = ?", (name,))
@@ -176,7 +174,7 @@ class Volumes:
                 hint="remove these containers first: docker rm -f " + " ".join(user[:12] for user in users),
             )
         self._database.execute("DELETE FROM volumes WHERE name = ?", (name,))
-        shutil.rmtree(self._root / name, ignore_errors=True)
+        trees.remove(self._root / name)
         self._events.publish("volume", "destroy", name, driver="local")
 
     def prune(self, filters: Mapping[str, Sequence[str]], *, anonymous_only: bool) -> dict[str, Any]:
@@ -196,10 +194,4 @@ class Volumes:
 
     def size(self, name: str) -> int:
         """Bytes of the volume's files."""
-        return sum(_file_sizes(self.directory(name)))
-
-
-def _file_sizes(directory: Path) -> Iterable[int]:
-    for parent, _, files in os.walk(directory):
-        for file in files:
-            yield os.lstat(os.path.join(parent, file)).st_size
+        return trees.size(self.directory(name))

@@ -55,15 +55,14 @@ async def start(engine: Engine, request: Request) -> Answer:
 
 
 async def stop(engine: Engine, request: Request) -> Answer:
-    container = _named(engine, request)
-    if request.argument("signal"):
-        container.config["StopSignal"] = request.argument("signal")
-    await engine.containers.lifecycle.stop(container, request.integer("t"))
+    container, signal_name = _named(engine, request), request.argument("signal") or None
+    await engine.containers.lifecycle.stop(container, request.integer("t"), signal_name)
     return Response.empty()
 
 
 async def restart(engine: Engine, request: Request) -> Answer:
-    await engine.containers.lifecycle.restart(_named(engine, request), request.integer("t"))
+    container, signal_name = _named(engine, request), request.argument("signal") or None
+    await engine.containers.lifecycle.restart(container, request.integer("t"), signal_name)
     return Response.empty()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
+import contextlib
 import json
 import logging
 from collections.abc import AsyncIterator, Callable, Collection, Coroutine
@@ -378,7 +379,8 @@ async def commit(engine: Engine, request: Request) -> Answer:
         )
     finally:
         if paused:
-            await engine.launcher.resume(container.id)
+            with contextlib.suppress(EngineError):  # it may have been killed meanwhile
+                await engine.launcher.resume(container.id)
     given = _as_given(request.argument("repo"), request.argument("tag"))
     if reference is not None:
         engine.images.tag(image.id, reference)

@@ -80,8 +80,6 @@ async def attach(engine: Engine, request: Request) -> Answer:
                 if entry.stream in wanted:
                     await connection.write(entry.line if terminal else frame(entry.stream, entry.line))
         if tap is not None:
-            if container.state.status in ("exited", "dead"):
-                tap.end()
             engine.containers.lifecycle.publish(container, "attach")
             detached = await converse(
                 connection,

@@ -34,12 +34,15 @@ class Container:
     state: State = field(default_factory=State)
     restart_count: int = 0
     stopped_by_user: bool = False
+    keep_at_exit: bool = False
+    """It is about to be started again, or removed by somebody else: AutoRemove waits."""
 
     def __post_init__(self) -> None:
         self.lock = asyncio.Lock()
         self.process: Started | None = None
         self.execs: dict[str, Any] = {}
         self.restart: asyncio.Task[None] | None = None
+        self.removal: asyncio.Task[None] | None = None
         self.settled: asyncio.Task[None] | None = None
         """Takes in the end of the process; done when the state says exited."""
         self._waiting: dict[str, list[asyncio.Future[int]]] = {"next-exit": [], "removed": []}

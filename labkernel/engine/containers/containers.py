@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import secrets
@@ -17,7 +18,7 @@ from labkernel.engine.containers.lifecycle import Lifecycle
 from labkernel.engine.containers.mounts import MountPoint, mount_points, resolve
 from labkernel.engine.containers.names import random_name
 from labkernel.engine.database import Database
-from labkernel.engine.errors import Conflict, InvalidParameter, NotFound, NotModified
+from labkernel.engine.errors import Conflict, InvalidParameter, NotFound
 from labkernel.engine.events import Events
 from labkernel.engine.image.images import Image, Images, ImageUser
 from labkernel.engine.image.trees import remove as remove_tree
@@ -64,6 +65,7 @@ class Containers:
         self._total_memory = total_memory
         self._by_id: dict[str, Container] = {}
         self._by_name: dict[str, Container] = {}
+        self._filling = asyncio.Lock()
         self.lifecycle = Lifecycle(
             launcher=launcher,
             networks=networks,
@@ -91,24 +93,26 @@ class Containers:
                 self.save(container)
             self._by_id[container.id] = self._by_name[container.name] = container
         for entry in set(os.listdir(self._root)) - self._by_id.keys():
-            remove_tree(self._root / entry)
+            try:
+                remove_tree(self._root / entry)
+            except OSError as error:  # what cannot be removed must not keep the others from their engine
+                log.warning("%s of a container that is no more is left: %s", self._root / entry, error)
         self._volumes.keep_uses(self._by_id)
+        self._images.store.layers.keep_holds(self._by_id)
 
     async def resume(self) -> None:
         """Remove those that should be gone, start again those whose restart policy asks for it."""
         for container in list(self._by_id.values()):
             policy = container.host_config["RestartPolicy"]["Name"]
-            if container.host_config["AutoRemove"] and container.state.status == "exited":
-                await self.remove(container, volumes=True)
-            elif (policy == "always" and container.state.started_at > container.created) or (
-                policy == "unless-stopped"
-                and not container.stopped_by_user
-                and container.state.started_at > container.created
-            ):
-                try:
+            ran = container.state.started_at > container.created
+            wanted = policy == "always" or (policy == "unless-stopped" and not container.stopped_by_user)
+            try:
+                if container.host_config["AutoRemove"] and container.state.status == "exited":
+                    await self.remove(container, volumes=True)
+                elif ran and wanted:
                     await self.lifecycle.start(container)
-                except Exception as error:
-                    log.warning("container %s could not be restarted: %s", container.short_id, error)
+            except Exception as error:
+                log.warning("container %s: %s", container.short_id, error)
 
     # finding
 
@@ -122,9 +126,9 @@ class Containers:
         if not bare:
             raise InvalidParameter(f'invalid name or ID supplied: "{name}"')
         found = self._by_id.get(bare) or self._by_name.get(bare)
-        if found is not None:
+        if found is not None and found.id in self._by_id:  # not while it is being made
             return found
-        matching = [container for key, container in self._by_id.items() if bare and key.startswith(bare)]
+        matching = [container for key, container in self._by_id.items() if key.startswith(bare)]
         if len(matching) > 1:
             raise InvalidParameter(f"Multiple IDs found with provided prefix: {bare}")
         if not matching:
@@ -154,7 +158,7 @@ class Containers:
     def image_users(self, image_id: str) -> list[ImageUser]:
         return [
             ImageUser(container.id, container.state.running)
-            for container in self._by_id.values()
+            for container in self.all()  # a copy: this is asked from other threads
             if container.image == image_id
         ]
 
@@ -209,7 +213,8 @@ class Containers:
             await self._make(container, image)
         except BaseException:
             self._by_name.pop(container.name, None)
-            self._volumes.release(container_id, remove_anonymous=True)
+            for volume in self._volumes.release(container_id):
+                self._volumes.remove(volume)
             remove_tree(container.directory)
             raise
         self._by_id[container_id] = container
@@ -232,6 +237,12 @@ class Containers:
             )
 
     async def _fill(self, point: MountPoint, image: Image) -> None:
+        """Fill an empty volume from the image. One at a time: two containers may ask for the same."""
+        async with self._filling:
+            if not os.listdir(point.source):
+                await self._copy(point, image)
+
+    async def _copy(self, point: MountPoint, image: Image) -> None:
         lower = [self._init_layer, *self._images.store.layers.directories(image.chain_id)]
         await asyncio.to_thread(fill_volume, self._images.store, lower, point.destination, Path(point.source))
 
@@ -310,9 +321,7 @@ class Containers:
 
     async def remove(self, container: Container, *, force: bool = False, volumes: bool = False) -> None:
         """Raises Conflict while it runs, unless forced."""
-        if container.state.status == "removing":
-            raise Conflict(f"removal of container {container.name} is already in progress")
-        if container.state.running or container.state.status == "restarting":
+        while not await self._mark_for_removal(container):
             if not force:
                 if container.state.status == "paused":
                     raise Conflict(
@@ -324,34 +333,43 @@ class Containers:
                     "Stop the container before attempting removal or force remove",
                     hint=f"docker rm -f {container.name} ends and removes it",
                 )
-            await self._end(container)
-        container.state.status = "removing"
-        self._forget(container, volumes)
-        await asyncio.to_thread(remove_tree, container.directory)
-        self.lifecycle.publish(container, "destroy")
-        container.notify("removed")
-
-    async def _end(self, container: Container) -> None:
-        auto_remove, container.host_config["AutoRemove"] = container.host_config["AutoRemove"], False
-        try:
-            await self.lifecycle.kill(container)
-        except (Conflict, NotModified):
-            pass
-        finally:
-            container.host_config["AutoRemove"] = auto_remove
-        if container.restart is not None:
-            container.restart.cancel()
-
-    def _forget(self, container: Container, volumes: bool) -> None:
+            await self.lifecycle.end(container)
         with self._database.transaction():
             self._database.execute("DELETE FROM containers WHERE id = ?", (container.id,))
-            self._volumes.release(container.id, remove_anonymous=volumes)
-            self._images.store.layers.release(container.id)
+            anonymous = self._volumes.release(container.id)
+            unneeded = self._images.store.layers.release(container.id)
         self._by_id.pop(container.id, None)
         self._by_name.pop(container.name, None)
+        try:
+            await asyncio.to_thread(self._clean_up, container, anonymous if volumes else [], unneeded)
+        finally:
+            self.lifecycle.publish(container, "destroy")
+            container.notify("removed")
 
-    def _remove_soon(self, container: Container) -> asyncio.Future[None]:
-        return asyncio.get_running_loop().create_task(self.remove(container, force=True, volumes=True))
+    async def _mark_for_removal(self, container: Container) -> bool:
+        """Whether it could be: not while it runs or is about to. Raises Conflict if it is marked already."""
+        async with container.lock:
+            if container.state.status == "removing":
+                raise Conflict(f"removal of container {container.name} is already in progress")
+            if container.state.running or container.state.status == "restarting":
+                return False
+            container.state.status = "removing"
+            return True
+
+    def _clean_up(self, container: Container, volumes: Sequence[str], unneeded_layers: bool) -> None:
+        """The files of a container whose rows are gone: after a crash the next start removes them."""
+        remove_tree(container.directory)
+        for volume in volumes:
+            self._volumes.remove(volume)
+        if unneeded_layers:
+            self._images.store.layers.collect()
+
+    def _remove_soon(self, container: Container) -> None:
+        async def remove() -> None:
+            with contextlib.suppress(Conflict):  # somebody else removes it
+                await self.remove(container, force=True, volumes=True)
+
+        container.removal = asyncio.get_running_loop().create_task(remove())
 
     async def prune(self, filters: Mapping[str, Sequence[str]]) -> dict[str, Any]:
         """Remove every container that does not run; `{"ContainersDeleted": ids, "SpaceReclaimed": bytes}`."""
@@ -365,9 +383,11 @@ class Containers:
                 continue
             if not views.passes(container, labels, frozenset(), self._networks):
                 continue
-            reclaimed += views.own_size(container)
-            await self.remove(container)
-            deleted.append(container.id)
+            size = await asyncio.to_thread(views.own_size, container)
+            with contextlib.suppress(Conflict):  # it has been started meanwhile
+                await self.remove(container)
+                reclaimed += size
+                deleted.append(container.id)
         return {"ContainersDeleted": deleted or None, "SpaceReclaimed": reclaimed}
 
     # showing

@@ -146,8 +146,10 @@ class Execs:
             started = await self._launcher.exec(
                 container.id, asked.id, process, stdin, stdout, stderr, terminal_size=terminal_size
             )
-        except StartFailed as failure:
+        except BaseException as failure:
             asked.stdio.failed()
+            if not isinstance(failure, StartFailed):
+                raise
             asked.exit_code = {"not_found": 127, "not_executable": 126}.get(failure.kind, 126)
             self._forget_later(asked)
             if failure.kind == "bad_user":

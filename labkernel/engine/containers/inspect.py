@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import stat
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -12,6 +10,7 @@ from typing import Any
 
 from labkernel.engine.containers.container import Container
 from labkernel.engine.errors import InvalidParameter
+from labkernel.engine.image import trees
 from labkernel.engine.network.networks import Networks
 from labkernel.engine.network.ports import parse_port
 from labkernel.engine.runtime.spec import MASKED_PATHS, READONLY_PATHS
@@ -87,13 +86,7 @@ def host_config(container: Container) -> dict[str, Any]:
 
 def own_size(container: Container) -> int:
     """Bytes of the files that the container wrote itself."""
-    total = 0
-    for parent, _, files in os.walk(container.upper):
-        for file in files:
-            status = os.lstat(os.path.join(parent, file))
-            if stat.S_ISREG(status.st_mode):
-                total += status.st_size
-    return total
+    return trees.size(container.upper)
 
 
 def summary(container: Container, networks: Networks, image_size: int | None = None) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import signal
 from collections.abc import Callable
@@ -32,7 +33,7 @@ _HINTS = {
 }
 
 
-def start_error(failure: StartFailed, container: Container | None = None) -> InvalidParameter | System:
+def start_error(failure: StartFailed) -> InvalidParameter | System:
     """A failed start in Docker's words; docker run reads its exit code 126 or 127 from them."""
     if failure.kind == "bad_user":
         return System(failure.message)
@@ -58,7 +59,7 @@ class Lifecycle:
         events: Events,
         save: Callable[[Container], None],
         find: Callable[[str], Container],
-        remove: Callable[[Container], asyncio.Future[None]],
+        remove: Callable[[Container], None],
     ) -> None:
         self._launcher = launcher
         self._networks = networks
@@ -68,6 +69,8 @@ class Lifecycle:
         self._save = save
         self._find = find
         self._remove = remove
+        self.closing = False
+        """The engine ends: what it stops was not stopped by the user, and is not started again."""
 
     def publish(self, container: Container, action: str, **attributes: str) -> None:
         self._events.publish_attributes("container", action, container.id, container.attributes | attributes)
@@ -180,6 +183,7 @@ class Lifecycle:
     async def _settle(self, container: Container, started: Started) -> None:
         """Take in the end of the container's process."""
         code = await started.exited
+        container.state.pid = 0  # from now on the number may be another process's
         await container.stdio.finish()
         endpoint = self._networks.endpoint(container.id)
         try:
@@ -212,12 +216,12 @@ class Lifecycle:
             log.exception("the end of container %s could not be stored", container.short_id)
         if again:
             container.restart = asyncio.get_running_loop().create_task(self._start_again(container))
-        elif container.host_config["AutoRemove"]:
+        elif container.host_config["AutoRemove"] and not container.keep_at_exit:
             self._remove(container)
 
     def _restarts(self, container: Container, code: int) -> bool:
         policy = container.host_config["RestartPolicy"]
-        if container.stopped_by_user:
+        if container.stopped_by_user or self.closing:
             return False
         if policy["Name"] == "on-failure":
             most = policy["MaximumRetryCount"]
@@ -237,34 +241,56 @@ class Lifecycle:
 
     # signals
 
-    async def stop(self, container: Container, timeout: int | None = None) -> None:
+    async def stop(
+        self, container: Container, timeout: int | None = None, signal_name: str | None = None
+    ) -> None:
         """Ask the container to end, and end it after `timeout` seconds (None: its own, or 10; -1: wait for
-        ever).
+        ever). The signal is `signal_name`, or the container's own.
 
         Raises:
             NotModified: it does not run.
+            InvalidParameter: no such signal.
         """
-        if container.restart is not None and container.state.status == "restarting":
-            container.restart.cancel()
-            container.restart = None
-            container.state.status = "exited"
-            container.stopped_by_user = True
-            self._save(container)
+        wanted = container_config.signal_number(
+            signal_name or container.config.get("StopSignal") or "SIGTERM"
+        )
+        if await self._stay_ended(container):
             return
         if not container.state.running:
             raise NotModified("container already stopped")
-        container.stopped_by_user = True
+        container.stopped_by_user = not self.closing
         if timeout is None:
             timeout = container.config.get("StopTimeout")
         if timeout is None:
             timeout = STOP_TIMEOUT
-        wanted = container_config.signal_number(container.config.get("StopSignal") or "SIGTERM")
         await self._signal(container, wanted)
         self.publish(container, "kill", signal=str(wanted))
         if not await self._ends_within(container, None if timeout < 0 else timeout):
             await self._signal(container, signal.SIGKILL)
             await self._ends_within(container, None)
         self.publish(container, "stop")
+
+    async def _stay_ended(self, container: Container) -> bool:
+        """Give up the restarts of a container that is between two runs; whether it was, and is ended now."""
+        if container.restart is not None:
+            container.restart.cancel()
+            await asyncio.gather(container.restart, return_exceptions=True)
+            container.restart = None
+        async with container.lock:  # an attempt that has begun comes to its end first
+            if container.state.status != "restarting":
+                return False
+            container.state.status = "exited"
+            container.stopped_by_user = not self.closing
+            self._save(container)
+            container.notify("next-exit")
+            return True
+
+    async def end(self, container: Container) -> None:
+        """Whatever it does, it does not run afterwards; it is not removed for it."""
+        container.keep_at_exit = True
+        if not await self._stay_ended(container):
+            with contextlib.suppress(Conflict):
+                await self.kill(container)
 
     async def kill(self, container: Container, number: int = signal.SIGKILL) -> None:
         """Send a signal to the container's first process.
@@ -293,10 +319,16 @@ class Lifecycle:
         done, _ = await asyncio.wait([container.settled], timeout=seconds)
         return bool(done)
 
-    async def restart(self, container: Container, timeout: int | None = None) -> None:
-        if container.state.running:
-            await self.stop(container, timeout)
-        await self.start(container)
+    async def restart(
+        self, container: Container, timeout: int | None = None, signal_name: str | None = None
+    ) -> None:
+        container.keep_at_exit = True
+        try:
+            with contextlib.suppress(NotModified):
+                await self.stop(container, timeout, signal_name)
+            await self.start(container)
+        finally:
+            container.keep_at_exit = False
         self.publish(container, "restart")
 
     async def pause(self, container: Container) -> None:

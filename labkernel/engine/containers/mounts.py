@@ -188,7 +188,7 @@ def mount_points(config: Mapping[str, Any], host_config: Mapping[str, Any]) -> l
 
 
 def resolve(point: MountPoint, volumes: Volumes, container_id: str) -> bool:
-    """Find or make the mount's source; returns whether it is a new volume, to be filled from the image.
+    """Find or make the mount's source; returns whether it is an empty volume, to be filled from the image.
 
     Raises:
         InvalidParameter: `--mount` names a path that is not there.
@@ -210,11 +210,10 @@ def resolve(point: MountPoint, volumes: Volumes, container_id: str) -> bool:
         return False
     if point.type != "volume":
         return False
-    new = not (point.name and volumes.exists(point.name))
     point.name = volumes.create(point.name, labels=point.labels, anonymous=point.anonymous)
     point.source = str(volumes.directory(point.name))
     volumes.use(point.name, container_id)
-    return new
+    return not os.listdir(point.source)
 
 
 def _destination(path: str, whole: str) -> str:

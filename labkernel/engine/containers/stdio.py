@@ -71,6 +71,7 @@ class Stdio:
         self._child: list[int] = []
         self._stdin: int | None = None
         self._master: int | None = None
+        self._writable: asyncio.Future[None] | None = None
         self._finished: asyncio.Future[None] | None = None
         self.ready = asyncio.Event()
         self._paused = False
@@ -132,7 +133,9 @@ class Stdio:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(asyncio.shield(self._finished), patience)
         for output in list(self._outputs):
-            self._close_output(output)
+            self._read(output)  # what a stalled client has kept us from: a pipe holds no more than a chunk
+            if output in self._outputs:
+                self._close_output(output)
         self._end()
 
     def _close_child_ends(self) -> None:
@@ -176,7 +179,7 @@ class Stdio:
         del self._outputs[output]
         if output == self._master:
             self._master = None
-            self._stdin = None
+            self._forget_stdin()
         os.close(output)
         if not self._outputs and self._finished is not None and not self._finished.done():
             self._finished.set_result(None)
@@ -225,28 +228,32 @@ class Stdio:
         return True
 
     async def _stdin_writable(self, descriptor: int) -> None:
-        loop = asyncio.get_running_loop()
-        writable: asyncio.Future[None] = loop.create_future()
-        loop.add_writer(descriptor, _done, writable)
-        try:
-            await writable
-        finally:
-            loop.remove_writer(descriptor)
+        """One watch for all who wait; it ends when there is room, or the descriptor is closed."""
+        if self._writable is None:
+            loop = asyncio.get_running_loop()
+            self._writable = loop.create_future()
+            loop.add_writer(descriptor, self._stop_watching, descriptor)
+        await asyncio.shield(self._writable)
+
+    def _stop_watching(self, descriptor: int) -> None:
+        if self._writable is not None:
+            asyncio.get_running_loop().remove_writer(descriptor)
+            self._writable.set_result(None)
+            self._writable = None
+
+    def _forget_stdin(self) -> None:
+        if self._stdin is not None:
+            self._stop_watching(self._stdin)
+            self._stdin = None
 
     def close_stdin(self) -> None:
         """The client has no more input: on a pipe the process reads end-of-file."""
         if self._stdin is not None and self._stdin != self._master:
-            asyncio.get_running_loop().remove_writer(self._stdin)
-            os.close(self._stdin)
-        if self._stdin != self._master:
-            self._stdin = None
+            descriptor = self._stdin
+            self._forget_stdin()
+            os.close(descriptor)
 
     def resize(self, rows: int, columns: int) -> None:
         """Tell the terminal its size (ioctl_tty(2), TIOCSWINSZ)."""
         if self._master is not None:
             fcntl.ioctl(self._master, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
-
-
-def _done(future: asyncio.Future[None]) -> None:
-    if not future.done():
-        future.set_result(None)

@@ -100,7 +100,7 @@ class Layers:
         self._blobs = blobs
         self._overlay = overlay
         self.keep_ownership = keep_ownership
-        self._lock = threading.Lock()
+        # The database's transaction is the lock of all this too: with one lock no two can be taken crosswise.
         self._last_name = max((int(name) for name in os.listdir(directory) if name.isdigit()), default=0)
         # Layers that belong to no image yet: kept until one is made of them, or until the next open.
         self._fresh: set[str] = set()
@@ -223,7 +223,7 @@ class Layers:
         """The directory first, the row last: a crash between the two leaves what the next open removes."""
         chain_id = config.chain_id(parent, diff_id)
         media_type, digest, blob_size = blob.descriptor if blob else (None, None, None)
-        with self._lock:
+        with self._database.transaction():
             self._fresh.add(chain_id)
             if not self.has(chain_id):
                 self._last_name += 1
@@ -279,22 +279,28 @@ class Layers:
 
     def hold(self, chain_id: str, holder: str) -> None:
         """Keep a layer and all below it, over restarts, until the holder (a container's id) releases it."""
-        with self._lock:
+        with self._database.transaction():
             self._require(chain_id)
             self._database.execute("INSERT OR IGNORE INTO layer_holds VALUES (?, ?)", (holder, chain_id))
 
-    def release(self, holder: str) -> None:
-        """End a holder's claims; layers that nothing needs any more are removed."""
-        with self._lock, self._database.transaction():
+    def release(self, holder: str) -> bool:
+        """End a holder's claims; whether there may be layers now that `collect` would remove."""
+        with self._database.transaction():
             held = self._database.rows("SELECT chain_id FROM layer_holds WHERE holder = ?", (holder,))
             self._database.execute("DELETE FROM layer_holds WHERE holder = ?", (holder,))
-        # Mostly the image is still there, and nothing else has to be looked at.
-        if any(self._database.row(_AN_IMAGE_HAS, tuple(row)) is None for row in held):
-            self.collect()
+            # Mostly the image is still there, and nothing else has to be looked at.
+            return any(self._database.row(_AN_IMAGE_HAS, tuple(row)) is None for row in held)
+
+    def keep_holds(self, holders: Iterable[str]) -> None:
+        """End all claims but those of these holders: an engine was killed while it made or removed one."""
+        known = set(holders)
+        for row in self._database.rows("SELECT DISTINCT holder FROM layer_holds"):
+            if row["holder"] not in known:
+                self.release(row["holder"])
 
     def want(self, chain_id: str) -> bool:
         """Whether a layer is stored; if so it stays until an image is made of it, or until the next open."""
-        with self._lock:
+        with self._database.transaction():
             if not self.has(chain_id):
                 return False
             self._fresh.add(chain_id)
@@ -302,14 +308,14 @@ class Layers:
 
     def settle(self, chain_ids: Iterable[str]) -> None:
         """The layers belong to an image now, or are not wanted after all."""
-        with self._lock:
+        with self._database.transaction():
             self._fresh.difference_update(chain_ids)
 
     def collect(self) -> list[str]:
         """Remove layers that no image, holder or unfinished image needs. Gives their chain_ids, top first."""
         removed: list[tuple[str, str]] = []
         blobs: set[str] = set()
-        with self._lock, self._database.transaction():
+        with self._database.transaction():
             wanted = set(self._fresh)
             wanted.update(row[0] for row in self._database.rows("SELECT chain_id FROM images"))
             wanted.update(row[0] for row in self._database.rows("SELECT chain_id FROM layer_holds"))

@@ -70,6 +70,15 @@ def walk(root: int, *, one_file_system: bool = False) -> Iterator[Node]:
             os.close(directory)
 
 
+def size(path: Path) -> int:
+    """Bytes of the regular files below a directory; what is gone meanwhile does not count."""
+    descriptor = os.open(path, _DIRECTORY_FLAGS)
+    try:
+        return sum(node.status.st_size for node in walk(descriptor) if stat.S_ISREG(node.status.st_mode))
+    finally:
+        os.close(descriptor)
+
+
 def _open(root: int, path: bytes) -> int:
     while True:
         try:

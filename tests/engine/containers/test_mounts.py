@@ -125,12 +125,11 @@ def test_a_volume_is_made_once_and_kept_while_it_is_used(volumes: Volumes) -> No
     point = MountPoint("volume", "/data", name="vol")
     assert resolve(point, volumes, "c1") is True
     assert Path(point.source).is_dir()
+    Path(point.source, "file").touch()
     assert resolve(MountPoint("volume", "/data", name="vol"), volumes, "c2") is False
     with pytest.raises(Conflict, match=r"remove vol: volume is in use - \[c1, c2\]"):
         volumes.remove("vol")
-    volumes.release("c1", remove_anonymous=True)
-    volumes.release("c2", remove_anonymous=True)
-    assert volumes.exists("vol")
+    assert volumes.release("c1") == volumes.release("c2") == []
     volumes.remove("vol")
     assert not Path(point.source).exists()
     with pytest.raises(NotFound, match="get vol: no such volume"):
@@ -138,14 +137,12 @@ def test_a_volume_is_made_once_and_kept_while_it_is_used(volumes: Volumes) -> No
     volumes.remove("vol", force=True)
 
 
-def test_an_anonymous_volume_goes_with_its_container_when_asked(volumes: Volumes) -> None:
+def test_an_anonymous_volume_goes_with_its_last_container(volumes: Volumes) -> None:
     point = MountPoint("volume", "/data", anonymous=True)
     resolve(point, volumes, "c1")
     volumes.use(point.name, "c2")
-    volumes.release("c1", remove_anonymous=True)
-    assert volumes.exists(point.name)
-    volumes.release("c2", remove_anonymous=True)
-    assert not volumes.exists(point.name)
+    assert volumes.release("c1") == []
+    assert volumes.release("c2") == [point.name]
 
 
 @pytest.mark.parametrize("name", ["..", ".hidden", "a/b", "x" * 300, "", "ü"])

@@ -202,10 +202,10 @@ def test_attach_begins_with_the_log_when_asked(lab: Daemon) -> None:
         assert b"".join(data for _, data in frames(stream.read_all())) == b"before\nafter\n"
 
 
-def test_attach_to_what_has_ended_ends(lab: Daemon) -> None:
-    lab.docker("run", "--name", "over", "busybox", "true")
-    with lab.http.hijack("/containers/over/attach?stream=1&stdout=1") as stream:
-        assert stream.read_all() == b""
+def test_attach_to_what_has_ended_waits_for_the_next_start(lab: Daemon) -> None:
+    """`docker start -a` attaches first."""
+    assert lab.docker("run", "--name", "over", "busybox", "echo", "again").stdout == "again\n"
+    assert lab.docker("start", "-a", "over", timeout=20).stdout == "again\n"
 
 
 def test_input_of_a_client_that_is_gone_at_once_arrives(lab: Daemon) -> None:

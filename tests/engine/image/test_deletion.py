@@ -118,7 +118,8 @@ def test_a_forced_deletion_under_a_stopped_container_keeps_what_it_holds(images:
     records = images.delete(short(image), used_by(image, running=False), force=True)
     assert records == [{"Untagged": "web:v1"}, {"Deleted": image.id}]
     assert images.store.layers.has(image.chain_id)
-    images.store.layers.release(CONTAINER)
+    assert images.store.layers.release(CONTAINER)
+    images.store.layers.collect()
     assert not images.store.layers.has(image.chain_id)
 
 

@@ -282,7 +282,8 @@ def test_layers_go_when_nothing_needs_them(store: Store, tree: Tree) -> None:
     store.layers.hold(top.chain_id, "container")
     store.layers.settle([base.chain_id, top.chain_id])
     assert store.layers.collect() == []
-    store.layers.release("container")
+    assert store.layers.release("container")
+    assert len(store.layers.collect()) == 2
     assert list(store.layers.directory.iterdir()) == []
     assert not store.layers.want(base.chain_id)
 
@@ -302,3 +303,24 @@ def test_two_threads_making_the_same_layer(store: Store, tree: Tree) -> None:
     assert len(set(made)) == 1
     assert len(made) == 4
     assert len(list(store.layers.directory.iterdir())) == 1
+
+
+def test_threads_take_no_locks_crosswise(store: Store, tree: Tree) -> None:
+    """A caller's transaction around hold and release, beside a thread that looks for layers."""
+    layer = store.layers.adopt(tree({"x": "1"}), None)
+    done = threading.Event()
+
+    def look() -> None:
+        while not done.is_set():
+            store.layers.want(layer.chain_id)
+            store.layers.collect()
+
+    looking = threading.Thread(target=look, daemon=True)
+    looking.start()
+    for number in range(200):
+        with store.database.transaction():
+            store.layers.hold(layer.chain_id, f"container {number}")
+            store.layers.release(f"container {number}")
+    done.set()
+    looking.join(10)
+    assert not looking.is_alive()
