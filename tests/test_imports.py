@@ -40,12 +40,29 @@ _OBJECTS = ("labkernel.engine", "labkernel.engine.containers")
 
 # Above the seam, then below it from the top down. The longest matching name is a module's layer.
 LAYERS = {
-    "labkernel": Layer(("labkernel.notebook",), _JUPYTER),
+    "labkernel": Layer(("labkernel.notebook", "labkernel.jupyter"), _JUPYTER),
     "labkernel.__main__": Layer(("labkernel.cli",)),
-    "labkernel.cli": Layer(("labkernel.notebook", "labkernel.commands", "labkernel.engine_process"), _CLIENT),
-    "labkernel.notebook": Layer(
-        ("labkernel.commands", "labkernel.engine_process"), (*_CLIENT, *_JUPYTER, "ipywidgets", "anywidget")
+    "labkernel.cli": Layer(
+        (
+            *("labkernel.notebook", "labkernel.course", "labkernel.grading", "labkernel.commands"),
+            "labkernel.engine_process",
+        ),
+        _CLIENT,
     ),
+    "labkernel.notebook": Layer(
+        ("labkernel.course", "labkernel.commands", "labkernel.display", "labkernel.engine_process"),
+        (*_CLIENT, *_JUPYTER),
+    ),
+    "labkernel.grading": Layer(
+        ("labkernel.course", "labkernel.commands", "labkernel.engine_process", "labkernel.grading.sandbox"),
+        (*_CLIENT, *_JUPYTER, "nbformat"),
+    ),
+    # What is not trusted runs in namespaces, and the system calls for them are written once.
+    "labkernel.grading.sandbox": Layer((_LINUX,)),
+    "labkernel.course": Layer(("labkernel.commands", "labkernel.display"), _CLIENT),
+    "labkernel.jupyter": Layer(("labkernel.display",), ("jupyter_server", "tornado")),
+    # A virtual screen: the program that shows it, and its pixels and keys.
+    "labkernel.display": Layer((), ("Xlib", "PIL")),
     "labkernel.commands": Layer((), _CLIENT),
     # The one door in the seam.
     "labkernel.engine_process": Layer(("labkernel.engine.daemon",), ("docker", "platformdirs")),

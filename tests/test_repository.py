@@ -13,13 +13,12 @@ TOP_LEVEL = {
     "LICENSE",
     "Makefile",
     "README.md",
-    "docs",
     "exercises",
     "labkernel",
     "notebooks",
     "pyproject.toml",
+    "solutions",
     "tests",
-    "web-app",
 }
 MOST_LINES = 600
 

@@ -74,7 +74,6 @@ class Engine:
             log.warning("image %s was dropped: a layer's directory is gone", image)
         images, events = Images(store), Events()
         volumes = Volumes(root / "volumes", database, events)
-        total_memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
         init_layer = make_init_layer(root / "init")
         containers = Containers(
             root / "containers",
@@ -85,7 +84,6 @@ class Engine:
             volumes=volumes,
             events=events,
             init_layer=init_layer,
-            total_memory=total_memory,
         )
         runner = StepRunner(launcher, networks, store, init_layer)
         catalog = Catalog(cache_directory(), runner.in_rootfs, work=root / "catalog")
@@ -107,7 +105,7 @@ class Engine:
             execs=Execs(containers, launcher),
             builder=builder,
             base_images=base_images,
-            total_memory=total_memory,
+            total_memory=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         )
         await containers.resume()
         return engine

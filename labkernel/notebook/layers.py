@@ -8,15 +8,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from labkernel.commands import CommandError
+from labkernel.commands.history import SETTINGS, instruction
 
 if TYPE_CHECKING:
     from docker import DockerClient
-
-SETTINGS = (
-    *("ARG", "CMD", "ENTRYPOINT", "ENV", "EXPOSE", "HEALTHCHECK", "LABEL"),
-    *("MAINTAINER", "ONBUILD", "SHELL", "STOPSIGNAL", "USER", "VOLUME"),
-)
-"""Instructions that make no layer."""
 
 
 @dataclass(frozen=True)
@@ -167,19 +162,3 @@ def _may_write(entry: Mapping[str, Any]) -> bool:
 
 def _is_run(entry: Mapping[str, Any]) -> bool:
     return instruction(entry).startswith("RUN")
-
-
-def instruction(entry: Mapping[str, Any]) -> str:
-    """A history entry as the line of a Dockerfile that it came from."""
-    text = re.sub(r"\s+", " ", entry.get("CreatedBy") or "").strip()
-    text = text.removesuffix("# buildkit").strip()
-    configured = re.match(r"/bin/sh -c #\(nop\) ?(.*)", text)
-    if configured:
-        # The checksum of what was copied says nothing to a reader.
-        return re.sub(r"\b(file|dir|multi):[0-9a-f]{8,}", r"\1", configured[1].strip())
-    if text.startswith("/bin/sh -c "):
-        return "RUN " + text.removeprefix("/bin/sh -c ")
-    with_arguments = re.match(r"\|\d+ .*?/bin/sh -c (.*)", text)
-    if with_arguments:
-        return "RUN " + with_arguments[1]
-    return text or entry.get("Comment") or "(no record of how it was made)"

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from labkernel.commands import Result
+from labkernel.commands.history import SETTINGS
 from labkernel.commands.units import human_size
-from labkernel.notebook.layers import SETTINGS, Layer, Stack, Writable
+from labkernel.notebook.layers import Layer, Stack, Writable
 from labkernel.notebook.style import (
     BOX,
     FAINT,

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from labkernel.commands import CommandError
-from labkernel.notebook.layers import instruction, layers_of, stack_of
+from labkernel.commands.history import instruction
+from labkernel.notebook.layers import layers_of, stack_of
 from labkernel.notebook.layers_picture import LayersPicture
 from tests.support.daemons import Daemon
 

@@ -150,7 +150,7 @@ async def update(engine: Engine, request: Request) -> Answer:
         raise InvalidParameter(
             "Restart policy cannot be updated because AutoRemove is enabled for the container"
         )
-    container_config.validate(container.config, merged, engine.total_memory)
+    container_config.validate(container.config, merged)
     container.host_config.update(changed)
     warnings = await engine.containers.lifecycle.update_limits(container)
     return Response.json({"Warnings": warnings or None})

@@ -224,7 +224,7 @@ def environment(config: Mapping[str, Any]) -> list[str]:
     return list(merged.values())
 
 
-def validate(config: Mapping[str, Any], host_config: Mapping[str, Any], total_memory: int) -> list[str]:
+def validate(config: Mapping[str, Any], host_config: Mapping[str, Any]) -> list[str]:
     """Check what can be checked before anything is made; returns warnings.
 
     Raises:
@@ -255,7 +255,7 @@ def validate(config: Mapping[str, Any], host_config: Mapping[str, Any], total_me
     for entry in host_config["ExtraHosts"] or []:
         _check_extra_host(entry)
     requested_ports(host_config)
-    _validate_limits(host_config, total_memory)
+    _validate_limits(host_config)
     _validate_policies(config, host_config)
     if host_config["NetworkMode"] == "host" and host_config["PortBindings"]:
         warnings.append("Published ports are discarded when using host network mode")
@@ -279,7 +279,7 @@ def _check_extra_host(entry: str) -> None:
             raise InvalidParameter(f'invalid IP address in add-host: "{address}"') from None
 
 
-def _validate_limits(host_config: Mapping[str, Any], total_memory: int) -> None:
+def _validate_limits(host_config: Mapping[str, Any]) -> None:
     memory, swap = host_config["Memory"], host_config["MemorySwap"]
     if 0 < memory < MINIMUM_MEMORY:
         raise InvalidParameter("Minimum memory limit allowed is 6MB")

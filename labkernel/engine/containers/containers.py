@@ -54,7 +54,6 @@ class Containers:
         volumes: Volumes,
         events: Events,
         init_layer: Path,
-        total_memory: int,
     ) -> None:
         self._root = root
         self._init_layer = init_layer
@@ -62,7 +61,6 @@ class Containers:
         self._images = images
         self._networks = networks
         self._volumes = volumes
-        self._total_memory = total_memory
         self._by_id: dict[str, Container] = {}
         self._by_name: dict[str, Container] = {}
         self._filling = asyncio.Lock()
@@ -177,7 +175,7 @@ class Containers:
         config, host_config = container_config.complete(body)
         if name:
             name = container_config.check_name(name)
-        warnings = container_config.validate(config, host_config, self._total_memory)
+        warnings = container_config.validate(config, host_config)
         points = mount_points(config, host_config)
         image = self._images.resolve(config["Image"])
         container_config.merge_image(config, image.config.get("config") or {})

@@ -12,11 +12,13 @@ import logging
 import os
 import re
 from collections import deque
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import islice
 from json.encoder import encode_basestring
 from pathlib import Path
+from typing import BinaryIO
 
 from labkernel.engine.errors import InvalidParameter
 from labkernel.engine.timestamps import rfc3339
@@ -27,6 +29,8 @@ PART = 16 << 10
 """Bytes after which an unfinished line is written as a part."""
 _LAST_SECOND = 253_402_300_799
 """The last that RFC 3339 can write, in the year 9999."""
+BATCH = 1000
+"""Lines read at once."""
 _TAIL_BLOCK = 64 << 10
 
 
@@ -119,27 +123,22 @@ class Log:
         following.
         """
         position = 0
-        if self.path.exists():
-            with self.path.open("rb") as file:
-                position = _tail_position(file.fileno(), tail) if tail is not None and not since else 0
-                file.seek(position)
-                pending: deque[Entry] = deque(maxlen=tail)
-                for raw in file:
-                    if not raw.endswith(b"\n"):
-                        break
-                    position += len(raw)
-                    entry = _parse(raw)
-                    if entry and entry.time >= since and not (until and entry.time > until):
-                        pending.append(entry)
-                        if tail is None:
-                            yield pending.popleft()
-                for entry in pending:
+        if tail is not None and not since:
+            position = await asyncio.to_thread(self._tail_position, tail)
+        last: deque[Entry] = deque(maxlen=tail)
+        async for size, entry in self._from(position):
+            position += size
+            if entry and entry.time >= since and not (until and entry.time > until):
+                if tail is None or not since:
                     yield entry
+                else:
+                    last.append(entry)
+        for entry in last:
+            yield entry
         while follow:
             grown = self._grown
-            for raw in self._lines_from(position):
-                position += len(raw)
-                entry = _parse(raw)
+            async for size, entry in self._from(position):
+                position += size
                 if entry and until and entry.time > until:
                     return
                 if entry:
@@ -149,14 +148,31 @@ class Log:
             if grown is self._grown:
                 await grown.wait()
 
-    def _lines_from(self, position: int) -> Iterator[bytes]:
+    async def _from(self, position: int) -> AsyncIterator[tuple[int, Entry | None]]:
+        """Each whole line from `position` on: its size and its entry, None where it makes no sense.
+
+        Read and parsed in a thread: a log may be long, and others wait for the loop.
+        """
         if not self.path.exists():
             return
         with self.path.open("rb") as file:
             file.seek(position)
-            for raw in file:
-                if raw.endswith(b"\n"):
-                    yield raw
+            while batch := await asyncio.to_thread(_batch, file):
+                for item in batch:
+                    yield item
+                if len(batch) < BATCH:
+                    return
+
+    def _tail_position(self, lines: int) -> int:
+        if not self.path.exists():
+            return 0
+        with self.path.open("rb") as file:
+            return _tail_position(file.fileno(), lines)
+
+
+def _batch(file: BinaryIO) -> list[tuple[int, Entry | None]]:
+    """The next lines, BATCH of them unless the end is near; a line that is still being written is not one."""
+    return [(len(raw), _parse(raw)) for raw in islice(file, BATCH) if raw.endswith(b"\n")]
 
 
 def _record(line: bytes, ending: str) -> bytes:

@@ -6,7 +6,6 @@ import ctypes
 
 from labkernel.engine.linux.libc import function
 
-CLONE_NEWTIME = 0x00000080
 CLONE_NEWNS = 0x00020000
 CLONE_NEWCGROUP = 0x02000000
 CLONE_NEWUTS = 0x04000000

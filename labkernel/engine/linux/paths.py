@@ -10,7 +10,6 @@ from labkernel.engine.linux.libc import system_call
 
 RESOLVE_NO_MAGICLINKS = 0x02
 RESOLVE_NO_SYMLINKS = 0x04
-RESOLVE_BENEATH = 0x08
 RESOLVE_IN_ROOT = 0x10
 #: How often a path is tried while others change mounts and names under it.
 ATTEMPTS = 200

@@ -147,13 +147,6 @@ class Launcher:
         """A warning for each of these limits that cannot be enforced here."""
         return list(self._cgroups.plan("", resources_spec(resources))["warnings"])
 
-    def warnings(self, resources: Resources) -> list[str]:
-        """What of these limits can not be kept here, in Docker's words: for the answer to a container's
-        creation.
-        """
-        found: list[str] = self._cgroups.plan("any", resources_spec(resources))["warnings"]
-        return found
-
     async def run(
         self,
         container_id: str,

@@ -124,19 +124,19 @@ def test_ports_without_a_protocol_are_tcp() -> None:
 def test_what_cannot_be(body: dict[str, Any], message: str) -> None:
     config, host_config = complete(body)
     with pytest.raises(InvalidParameter) as error:
-        validate(config, host_config, 1 << 34)
+        validate(config, host_config)
     assert error.value.message == message
 
 
 @pytest.mark.parametrize("entry", ["a:1.2.3.4", "a:::1", "a:[::1]", "a:host-gateway"])
 def test_hosts_that_are_added(entry: str) -> None:
     config, host_config = complete({"HostConfig": {"ExtraHosts": [entry]}})
-    assert validate(config, host_config, 1 << 34) == []
+    assert validate(config, host_config) == []
 
 
 def test_what_is_not_done_is_a_warning() -> None:
     config, host_config = complete({"Healthcheck": {"Test": ["CMD", "true"]}})
-    assert any("health check" in text for text in validate(config, host_config, 1 << 34))
+    assert any("health check" in text for text in validate(config, host_config))
 
 
 @pytest.mark.parametrize(

@@ -167,7 +167,7 @@ def test_no_body_is_too_strange(body: Any) -> None:
         return
     try:
         config, host_config = complete(body)
-        validate(config, host_config, 1 << 34)
+        validate(config, host_config)
         mount_points(config, host_config)
         merge_image(config, {"Cmd": ["sh"], "Env": ["PATH=/bin"], "Volumes": {"/v": {}}})
     except InvalidParameter:

@@ -106,7 +106,7 @@ def test_pause(box: Lab) -> None:
 
 
 def test_what_the_tree_cannot_limit_is_said(box: Lab) -> None:
-    warnings = box.launcher.warnings(Resources(memory=2**26, pids_limit=5))
+    warnings = box.launcher.unenforceable(Resources(memory=2**26, pids_limit=5))
     missing = {"memory", "pids"} - box.launcher._cgroups.controllers
     assert len(warnings) == len(missing)
     limits = box.launcher.limits()
