@@ -50,6 +50,8 @@ def lab_command(directory: Path) -> list[str]:
         "--LabApp.news_url=None",
         "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
         "--LabApp.extension_manager=readonly",
+        # The extension as it lies beside this file: of an editable installation, Jupyter has a copy that ages.
+        f"--LabApp.extra_labextensions_path={Path(__file__).parent / 'labextensions'}",
         # Jupyter refuses to run as root unless told; containers and lab machines often have no other user.
         *(["--ServerApp.allow_root=True"] if os.geteuid() == 0 else []),
     ]

@@ -1,0 +1,159 @@
+// Draws the outputs of type application/vnd.labkernel.view+json: %layers, %ports, %logs, %display.
+//
+// The kernel sends the whole picture each time something has changed, as data:
+//   kind      which module draws it
+//   view      an id; the same for all pictures of one output
+//   session   the kernel's session: known here while that very kernel runs
+//   revision  counts the pictures of a view
+//   live      whether more may follow
+//   at        when the picture was made (ISO 8601)
+//   note      what has happened to it ("the engine has stopped answering"), or ""
+//   ...       what the kind needs
+//
+// A kind's module (views/KIND.js) exports create(host):
+//   host.node       the element to fill; it belongs to the module
+//   host.load       gives a package that the page shares: await host.load("@jupyterlab/services")
+//   host.app        the JupyterLab application
+// It returns an object with
+//   update(data)    draw this now, in place: what the reader has set (pause, search, scroll) stays
+//   setLive(live)   optional: whether the kernel behind it still sends pictures
+//   dispose()       optional: the output is gone
+// Data is not trusted: it goes into the page by textContent and attributes that cannot run, never as HTML.
+// Where a module fails, the HTML beside the data in the output is shown, as it is where this file is not.
+
+export const MIME = "application/vnd.labkernel.view+json";
+
+const KINDS = {
+  layers: () => import("./views/layers.js"),
+  ports: () => import("./views/ports.js"),
+  logs: () => import("./views/logs.js"),
+};
+
+const GONE = new Set(["restarting", "autorestarting", "terminating", "dead", "unknown"]);
+
+export async function plugin(load) {
+  const { Widget } = await load("@lumino/widgets");
+  const { IRenderMimeRegistry } = await load("@jupyterlab/rendermime");
+  const { INotebookTracker } = await load("@jupyterlab/notebook");
+  const { IConsoleTracker } = await load("@jupyterlab/console");
+
+  const shown = new Set(); // the views in the page
+  const sessions = new Map(); // panel -> the session of the kernel that it hears
+
+  let app, registry;
+
+  class View extends Widget {
+    constructor() {
+      super();
+      this.addClass("lk-view");
+      this.body = this.node.appendChild(document.createElement("div"));
+      this.body.className = "lk-body";
+      this.foot = this.node.appendChild(document.createElement("div"));
+      this.foot.className = "lk-foot";
+      this.drawing = null; // what the module returned
+      this.data = null;
+      shown.add(this);
+    }
+
+    // Called by JupyterLab, again for each update of the output.
+    async renderModel(model) {
+      const data = model.data[MIME];
+      this.html = model;
+      if (!this.drawing) {
+        this.data = data;
+        try {
+          const { create } = await KINDS[data.kind]();
+          this.addClass(`lk-${data.kind}`);
+          this.drawing = create({ node: this.body, load, app });
+        } catch (error) {
+          return this.fallBack(error);
+        }
+      }
+      return this.show(this.data.revision > data.revision ? this.data : data);
+    }
+
+    show(data) {
+      if (this.isDisposed || !this.drawing) return undefined;
+      this.data = data;
+      try {
+        this.drawing.update(data);
+        this.refresh();
+      } catch (error) {
+        return this.fallBack(error);
+      }
+      return undefined;
+    }
+
+    // Say what the picture is worth: a kernel that is not there any more leaves the last one.
+    refresh() {
+      if (!this.data) return;
+      const { session, live, at, note } = this.data;
+      const isLive = Boolean(live && session && [...sessions.values()].includes(session));
+      this.toggleClass("lk-still", !isLive);
+      const time = isLive || !at ? "" : `as of ${new Date(at).toLocaleString()}`;
+      this.foot.textContent = [note, time].filter(Boolean).join(" · ");
+      this.drawing?.setLive?.(isLive);
+    }
+
+    async fallBack(error) {
+      console.error("labkernel: view", this.data?.kind, error);
+      this.drawing?.dispose?.();
+      this.drawing = null;
+      const plain = registry.createRenderer("text/html");
+      await plain.renderModel(this.html);
+      this.body.replaceChildren();
+      Widget.attach(plain, this.body);
+    }
+
+    dispose() {
+      shown.delete(this);
+      this.drawing?.dispose?.();
+      super.dispose();
+    }
+  }
+
+  function hear(panel) {
+    const context = panel.sessionContext;
+    const set = (session) => {
+      if (sessions.get(panel) === session) return;
+      if (session) sessions.set(panel, session);
+      else sessions.delete(panel);
+      for (const view of shown) view.refresh();
+    };
+    context.iopubMessage.connect((_, message) => {
+      set(message.header.session);
+      // Lab passes updates on to outputs of cells that ran since the page was opened. The others get them here.
+      const data = message.header.msg_type === "update_display_data" && message.content.data[MIME];
+      if (!data) return;
+      for (const view of shown) {
+        if (view.data?.view === data.view && view.data.revision < data.revision) view.show(data);
+      }
+    });
+    context.statusChanged.connect((_, status) => GONE.has(status) && set(null));
+    context.kernelChanged.connect(() => set(null));
+    panel.disposed.connect(() => set(null));
+  }
+
+  const style = document.createElement("link");
+  style.rel = "stylesheet";
+  style.href = new URL("views.css", import.meta.url);
+  document.head.append(style);
+
+  return {
+    id: "labkernel:views",
+    description: "Draws labkernel's live views of layers, ports and logs.",
+    autoStart: true,
+    requires: [IRenderMimeRegistry],
+    optional: [INotebookTracker, IConsoleTracker],
+    activate: (application, rendermime, ...trackers) => {
+      app = application;
+      registry = rendermime;
+      // Ranks: HTML has 50, and the lowest is preferred.
+      registry.addFactory({ safe: true, mimeTypes: [MIME], createRenderer: () => new View() }, 20);
+      for (const tracker of trackers) {
+        tracker?.forEach(hear);
+        tracker?.widgetAdded.connect((_, panel) => hear(panel));
+      }
+    },
+  };
+}

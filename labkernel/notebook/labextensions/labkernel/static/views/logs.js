@@ -1,0 +1,7 @@
+export function create({ node }) {
+  return {
+    update(data) {
+      node.textContent = JSON.stringify(data);
+    },
+  };
+}
