@@ -1,4 +1,6 @@
-"""Executes a notebook in place, headless, in its own directory: python -m tests.notebooks.execute NOTEBOOK
+"""Executes a notebook in place, headless, in its own directory:
+
+    python -m tests.notebooks.execute NOTEBOOK [--allow-errors]
 
 A program of its own, so that a test can run it where an engine's published ports are on localhost.
 """
@@ -12,10 +14,15 @@ import nbformat
 from nbclient import NotebookClient
 
 
-def main(path: Path) -> None:
+def main(path: Path, *, allow_errors: bool) -> None:
     """Run all cells in place; one that fails ends the run with an error, with what it said saved."""
     notebook = nbformat.read(path, 4)
-    client = NotebookClient(notebook, timeout=900, resources={"metadata": {"path": str(path.parent)}})
+    client = NotebookClient(
+        notebook,
+        timeout=900,
+        allow_errors=allow_errors,
+        resources={"metadata": {"path": str(path.parent)}},
+    )
     try:
         client.execute()
     finally:
@@ -23,4 +30,4 @@ def main(path: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]).resolve())
+    main(Path(sys.argv[1]).resolve(), allow_errors="--allow-errors" in sys.argv[2:])

@@ -3,53 +3,14 @@
 from __future__ import annotations
 
 import json
-import sys
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import nbformat
 import pytest
 
 from labkernel.notebook.lab import FIRST_LESSON, copy_lessons, lessons
 from tests.support.daemons import Daemon
-from tests.support.source_tree import REPOSITORY
-
-
-@dataclass(frozen=True)
-class Executed:
-    """A notebook that was run; `cell` finds a cell's outputs by the cell's id."""
-
-    notebook: Any
-
-    def outputs(self, identity: str) -> list[Any]:
-        [cell] = [cell for cell in self.notebook.cells if cell.id == identity]
-        return list(cell.outputs)
-
-    def text(self, identity: str) -> str:
-        """What a reader of the cell's output sees, as text."""
-        return "".join(o.get("text") or o.data["text/plain"] + "\n" for o in self.outputs(identity))
-
-    def html(self, identity: str) -> str:
-        return "".join(o.data.get("text/html", "") for o in self.outputs(identity) if "data" in o)
-
-
-def execute(daemon: Daemon, directory: Path) -> Executed:
-    """Run the lesson in `directory`, where the daemon's ports are on localhost."""
-    path = directory / FIRST_LESSON
-    environment = {
-        **daemon.environment(),
-        "PYTHONPATH": str(REPOSITORY),
-        "IPYTHONDIR": str(directory / ".ipython"),
-    }
-    done = daemon.run(
-        [sys.executable, "-m", "tests.notebooks.execute", str(path)],
-        env=environment,
-        cwd=REPOSITORY,
-        timeout=1500,
-    )
-    assert done.returncode == 0, done.stderr[-4000:]
-    return Executed(nbformat.read(path, 4))
+from tests.support.executed import execute
 
 
 def names(daemon: Daemon) -> list[str]:
@@ -59,7 +20,7 @@ def names(daemon: Daemon) -> list[str]:
 @pytest.mark.timeout(1800)  # it compiles Go's library, and first makes the golang image
 def test_first_light(lesson_host: Daemon, directory: Path) -> None:
     copy_lessons(directory)
-    ran = execute(lesson_host, directory)
+    ran = execute(lesson_host, directory / FIRST_LESSON)
     assert "answers at unix://" in ran.text("load")
     assert ran.text("hello") == "Hello World\n"
     assert "Exited (0)" in ran.text("ps-all")
@@ -108,7 +69,7 @@ def test_first_light_after_a_run_that_was_left(lesson_host: Daemon, directory: P
     notebook = nbformat.read(directory / FIRST_LESSON, 4)
     notebook.cells = [cell for cell in notebook.cells if cell.id in {"load", "start", "hello"}]
     nbformat.write(notebook, directory / FIRST_LESSON)
-    ran = execute(lesson_host, directory)
+    ran = execute(lesson_host, directory / FIRST_LESSON)
     assert ran.text("hello") == "Hello World\n"
     assert sorted(names(lesson_host)) == ["hello", "mine"]
     assert not (directory / "first-light" / "left").exists()
