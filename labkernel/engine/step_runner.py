@@ -9,7 +9,7 @@ import signal
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from labkernel.engine.build.interface import RunStep
+from labkernel.engine.build.interface import Room, RunStep, unlimited
 from labkernel.engine.containers import config as container_config
 from labkernel.engine.containers.bundle import ROOT, resources, save, write_etc
 from labkernel.engine.containers.lifecycle import start_error
@@ -30,7 +30,7 @@ class StepRunner:
         self._init_layer = init_layer
 
     async def run(
-        self, step: RunStep, stdout: Callable[[bytes], None], stderr: Callable[[bytes], None]
+        self, step: RunStep, stdout: Callable[[bytes], None], stderr: Callable[[bytes], None], room: Room
     ) -> int:
         """Run one RUN step; its exit code. Cancelled, it ends the container first."""
         config, host_config = container_config.complete({"HostConfig": step.host_config})
@@ -63,7 +63,7 @@ class StepRunner:
                     shm_size=host_config["ShmSize"],
                 )
                 save(directory, options)
-                return await self._run(step.container_id, directory, stdout, stderr)
+                return await self._run(step.container_id, directory, stdout, stderr, room)
         finally:
             await self._networks.disconnect(step.container_id)
 
@@ -100,6 +100,7 @@ class StepRunner:
         bundle: Path,
         stdout: Callable[[bytes], None],
         stderr: Callable[[bytes], None],
+        room: Room = unlimited,
     ) -> int:
         stdio = Stdio(terminal=False, stdin=False)
         tap = stdio.tap()
@@ -117,14 +118,18 @@ class StepRunner:
             while piece := await tap.read():
                 stream, data = piece
                 (stdout if stream == "stdout" else stderr)(data)
+                await room()
 
         forwarding = asyncio.ensure_future(forward())
         try:
-            return await asyncio.shield(started.exited)
-        except asyncio.CancelledError:
-            self._launcher.kill(container_id, signal.SIGKILL)
-            await started.exited
-            raise
-        finally:
+            code = await asyncio.shield(started.exited)
             await stdio.finish()
             await forwarding
+            return code
+        except BaseException:  # cancelled, even while the last output waits for its reader
+            forwarding.cancel()
+            stdio.untap(tap)
+            self._launcher.kill(container_id, signal.SIGKILL)
+            await started.exited
+            await stdio.finish()
+            raise

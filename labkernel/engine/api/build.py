@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
-from typing import Any
+from typing import Any, BinaryIO
 
 from labkernel.engine.api.http import Answer, Request, Response, json_error
-from labkernel.engine.api.images import Output, json_lines_once_begun
+from labkernel.engine.api.json_stream import Messages, json_lines_once_begun
 from labkernel.engine.api.transfer import body_file
 from labkernel.engine.build.context import BuildContext
 from labkernel.engine.build.interface import BuildOptions, error_message
 from labkernel.engine.engine import Engine
 from labkernel.engine.errors import InvalidParameter
+from labkernel.engine.image.store import Store
 
 _HOST_CONFIG = {
     "memory": "Memory",
@@ -77,15 +78,19 @@ async def build(engine: Engine, request: Request) -> Answer:
             f"building from {remote} is not offered", hint="fetch it, and build from the directory"
         )
     options = build_options(request)
-    with engine.store.temporary() as place:
-        async with body_file(request) as tar:
-            context = await asyncio.to_thread(BuildContext.receive, tar, place)
+    async with body_file(request) as tar:
+        context = await asyncio.to_thread(_receive, engine.store, tar)
 
-    async def work(output: Output) -> None:
+    async def work(messages: Messages) -> None:
         with context:
-            await engine.builder.build(context, options, output)
+            await engine.builder.build(context, options, messages.put, messages.room)
 
-    return await json_lines_once_begun(work, error_message)
+    return await json_lines_once_begun(request, work, error_message)
+
+
+def _receive(store: Store, tar: BinaryIO) -> BuildContext:
+    with store.temporary() as place:
+        return BuildContext.receive(tar, place)
 
 
 async def prune(engine: Engine, request: Request) -> Answer:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Any
 
 from labkernel.engine.api.http import Answer, Request, Response, StreamResponse
@@ -95,7 +95,7 @@ async def wait(engine: Engine, request: Request) -> Answer:
         raise InvalidParameter(f'invalid condition: "{condition}"')
     ended = _named(engine, request).exit_of(condition)
 
-    async def body() -> AsyncIterator[bytes]:
+    async def body() -> AsyncGenerator[bytes, None]:
         result: dict[str, Any] = {"StatusCode": await ended}
         if request.api_version < (1, 42):
             result = {"Error": None} | result
@@ -168,7 +168,7 @@ async def stats(engine: Engine, request: Request) -> Answer:
     one_shot = request.flag("one-shot")
     samples = usage.samples(engine, container, stream=request.flag("stream", True), one_shot=one_shot)
 
-    async def body() -> AsyncIterator[bytes]:
+    async def body() -> AsyncGenerator[bytes, None]:
         async for sample in samples:
             yield json.dumps(sample).encode() + b"\n"
 

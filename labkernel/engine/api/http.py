@@ -14,7 +14,8 @@ import logging
 import select
 import socket
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any, TypeVar
@@ -169,7 +170,7 @@ class Response:
 class StreamResponse:
     """An answer that goes on: the head is sent at once, each chunk when it is there."""
 
-    chunks: AsyncIterator[bytes]
+    chunks: AsyncGenerator[bytes, None]
     content_type: str = "application/json"
     status: int = 200
     headers: dict[str, str] = field(default_factory=dict)
@@ -436,9 +437,11 @@ class Connection(asyncio.Protocol):
         self._transport.write(self._head(response.status, headers))
 
         async def send() -> None:
-            async for chunk in response.chunks:
-                if chunk:
-                    await self.write(b"%x\r\n%b\r\n" % (len(chunk), chunk))
+            # Whatever makes the chunks is told at once when nobody wants more of them.
+            async with aclosing(response.chunks) as chunks:
+                async for chunk in chunks:
+                    if chunk:
+                        await self.write(b"%x\r\n%b\r\n" % (len(chunk), chunk))
             await self.write(b"0\r\n\r\n")
 
         await request.unless_disconnected(send())

@@ -7,86 +7,24 @@ import base64
 import binascii
 import contextlib
 import json
-import logging
-from collections.abc import AsyncIterator, Callable, Collection, Coroutine
+from collections.abc import Collection
 from typing import Any
 
-from labkernel.engine.api.errors import stream_error
 from labkernel.engine.api.http import Answer, Request, Response, StreamResponse
+from labkernel.engine.api.json_stream import Messages, json_lines
 from labkernel.engine.api.transfer import body_file, written
 from labkernel.engine.commit import apply_changes
 from labkernel.engine.commit import commit as commit_container
 from labkernel.engine.engine import Engine
-from labkernel.engine.errors import EngineError, InvalidParameter, NotFound, System
+from labkernel.engine.errors import EngineError, InvalidParameter, NotFound
 from labkernel.engine.image.images import Image
 from labkernel.engine.image.reference import Reference, is_digest, parse_reference
 
-log = logging.getLogger(__name__)
-
-Output = Callable[[dict[str, Any]], None]
 _FILTERS = frozenset(["before", "dangling", "label", "reference", "since", "until"])
 
 
 def _named(engine: Engine, request: Request) -> Image:
     return engine.images.resolve(request.parameters["name"])
-
-
-class _Messages:
-    """Work that tells what it does in JSON messages; begun at once, cancelled with its client."""
-
-    def __init__(
-        self,
-        work: Callable[[Output], Coroutine[Any, Any, Any]],
-        describe: Callable[[EngineError], dict[str, Any]],
-    ) -> None:
-        self._queue: asyncio.Queue[dict[str, Any] | EngineError | None] = asyncio.Queue()
-        self._work, self._describe = work, describe
-        self._task = asyncio.get_running_loop().create_task(self._run())
-
-    async def _run(self) -> None:
-        try:
-            await self._work(self._queue.put_nowait)
-        except EngineError as error:
-            self._queue.put_nowait(error)
-        except Exception as error:
-            log.exception("in the middle of a stream")
-            self._queue.put_nowait(System(f"internal error: {type(error).__name__}: {error}"))
-        finally:
-            self._queue.put_nowait(None)
-
-    async def first(self) -> dict[str, Any] | None:
-        """The first message; an error before it is raised."""
-        message = await self._queue.get()
-        if isinstance(message, EngineError):
-            raise message
-        return message
-
-    async def lines(self, first: dict[str, Any] | None = None) -> AsyncIterator[bytes]:
-        try:
-            if first is not None:
-                yield _line(first)
-            while (message := await self._queue.get()) is not None:
-                yield _line(self._describe(message) if isinstance(message, EngineError) else message)
-        finally:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-
-
-def _line(message: dict[str, Any]) -> bytes:
-    return json.dumps(message, separators=(",", ":")).encode() + b"\r\n"
-
-
-def json_lines(work: Callable[[Output], Coroutine[Any, Any, Any]]) -> StreamResponse:
-    """A stream of JSON messages, one a line, ended by the error that ended the work."""
-    return StreamResponse(_Messages(work, stream_error).lines())
-
-
-async def json_lines_once_begun(
-    work: Callable[[Output], Coroutine[Any, Any, Any]], describe: Callable[[EngineError], dict[str, Any]]
-) -> StreamResponse:
-    """As `json_lines`; an error before the first message is raised and becomes a status."""
-    messages = _Messages(work, describe)
-    return StreamResponse(messages.lines(await messages.first()))
 
 
 def registry_auth(request: Request) -> dict[str, Any] | None:
@@ -248,7 +186,7 @@ async def create(engine: Engine, request: Request) -> Answer:
             reference = reference.with_tag(tag_or_digest)
         reference = reference.with_default_tag()
         auth = registry_auth(request)
-        return json_lines(lambda output: engine.base_images.pull(reference, output, auth))
+        return json_lines(lambda messages: engine.base_images.pull(reference, messages.put, auth))
     if source := request.argument("fromSrc"):
         return await _import(engine, request, source)
     raise InvalidParameter("one of fromImage and fromSrc is needed")
@@ -313,15 +251,15 @@ async def push(engine: Engine, request: Request) -> Answer:
     reference = reference.with_default_tag()
     auth = registry_auth(request)
 
-    async def work(output: Output) -> None:
+    async def work(messages: Messages) -> None:
         try:
             image = engine.images.resolve(reference.canonical)
         except NotFound as error:
-            output({"status": f"The push refers to repository [{reference.name}]"})
+            messages.put({"status": f"The push refers to repository [{reference.name}]"})
             raise NotFound(
                 f"An image does not exist locally with the tag: {reference.familiar_name}", hint=error.hint
             ) from None
-        await engine.base_images.push(image, reference, output, auth)
+        await engine.base_images.push(image, reference, messages.put, auth)
 
     return json_lines(work)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from labkernel.engine.api.http import Answer, Request, Response
-from labkernel.engine.api.images import json_lines
+from labkernel.engine.api.json_stream import json_lines
 from labkernel.engine.engine import Engine
 from labkernel.engine.errors import InvalidParameter
 
@@ -15,7 +15,7 @@ async def make_image(engine: Engine, request: Request) -> Answer:
         raise InvalidParameter(
             "which image? name is empty", hint=f"one of {', '.join(engine.base_images.known_names())}"
         )
-    return json_lines(lambda output: engine.base_images.make(name, output))
+    return json_lines(lambda messages: engine.base_images.make(name, messages.put))
 
 
 async def status(engine: Engine, request: Request) -> Answer:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 
 from labkernel.engine.api.byte_queue import Disconnected
 from labkernel.engine.api.http import Answer, HijackedStream, Request, StreamResponse
@@ -174,7 +174,7 @@ async def logs(engine: Engine, request: Request) -> Answer:
     timestamps, terminal = request.flag("timestamps"), container.config["Tty"]
     entries = container.log.read(tail=tail, since=since, until=until, follow=request.flag("follow"))
 
-    async def body() -> AsyncIterator[bytes]:
+    async def body() -> AsyncGenerator[bytes, None]:
         async for entry in entries:
             if entry.stream in wanted:
                 line = f"{entry.time} ".encode() + entry.line if timestamps else entry.line

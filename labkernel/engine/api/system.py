@@ -6,7 +6,7 @@ import asyncio
 import json
 import os
 import platform
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from importlib.metadata import version as package_version
 from pathlib import Path
 from typing import Any
@@ -190,7 +190,7 @@ async def events(engine: Engine, request: Request) -> Answer:
     since, until = _nanoseconds(request.argument("since")), _nanoseconds(request.argument("until"))
     found = engine.events.follow(since=since, until=until, filters=request.filters())
 
-    async def body() -> AsyncIterator[bytes]:
+    async def body() -> AsyncGenerator[bytes, None]:
         async for event in found:
             yield json.dumps(event, separators=(",", ":")).encode() + b"\n"
 

@@ -121,7 +121,7 @@ class _ChunkWriter:
         self._loop.call_soon_threadsafe(self.chunks.put_nowait, item)
 
 
-async def written(write: Callable[[Writer], object]) -> AsyncIterator[bytes]:
+async def written(write: Callable[[Writer], object]) -> AsyncGenerator[bytes, None]:
     """What `write` writes, in chunks, while it runs in a thread.
 
     Returns once there is a first chunk: an exception before it is raised here, and can still become an
@@ -130,7 +130,7 @@ async def written(write: Callable[[Writer], object]) -> AsyncIterator[bytes]:
     chunks = _written(write)
     first = await anext(chunks, b"")
 
-    async def all_chunks() -> AsyncIterator[bytes]:
+    async def all_chunks() -> AsyncGenerator[bytes, None]:
         try:
             yield first
             async for chunk in chunks:

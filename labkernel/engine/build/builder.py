@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import posixpath
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
@@ -34,9 +35,11 @@ from labkernel.engine.build.interface import (
     BaseImages,
     BuildOptions,
     Output,
+    Room,
     RunFailed,
     RunStep,
     StepRunner,
+    unlimited,
 )
 from labkernel.engine.build.nodes import Dockerfile, Node
 from labkernel.engine.build.parser import parse
@@ -55,6 +58,8 @@ from labkernel.engine.errors import EngineError, InvalidParameter, System
 from labkernel.engine.image.images import Image, Images
 from labkernel.engine.image.reference import Reference, parse_reference
 
+_KEPT = 1 << 20
+"""Characters of a quiet build's output."""
 _RED, _PLAIN = "\x1b[91m", "\x1b[0m"
 
 
@@ -73,8 +78,11 @@ class Builder:
         self._bases = bases
         self._cache = BuildCache(images.store.database, images)
 
-    async def build(self, context: BuildContext, options: BuildOptions, output: Output) -> str:
-        """Build and tag; the answer is the image id. `output` gets the API's messages as they arise.
+    async def build(
+        self, context: BuildContext, options: BuildOptions, output: Output, room: Room = unlimited
+    ) -> str:
+        """Build and tag; the answer is the image id. `output` gets the API's messages as they arise; what
+        RUN prints waits for `room`.
 
         Raises EngineError: before any output for what can be known before (the API answers with a status),
         later in the middle of it (the API ends the stream with `interface.error_message`). Cancelled or
@@ -84,12 +92,13 @@ class Builder:
         dockerfile = await in_thread(_read_dockerfile, context, options.dockerfile)
         plan = make_plan(dockerfile, options.build_args, target=options.target, labels=options.labels)
         await in_thread(context.apply_dockerignore)
-        kept: list[dict[str, Any]] = []
-        build = _Build(self, context, options, plan, kept.append if options.quiet else output)
+        kept = _Kept()
+        said, said_room = (kept.add, unlimited) if options.quiet else (output, room)
+        build = _Build(self, context, options, plan, said, said_room)
         try:
             image = await build.run()
         except BaseException:
-            for message in kept:
+            for message in kept.messages:
                 output(message)
             raise
         if options.quiet:
@@ -103,6 +112,20 @@ class Builder:
     def _tag(self, image: Image, reference: Reference, output: Output) -> None:
         self._images.tag(image.id, reference)
         output({"stream": f"Successfully tagged {reference.familiar}\n"})
+
+
+class _Kept:
+    """What a quiet build says: shown if it fails, and then the last of it."""
+
+    def __init__(self) -> None:
+        self.messages: deque[dict[str, Any]] = deque()
+        self._size = 0
+
+    def add(self, message: dict[str, Any]) -> None:
+        self.messages.append(message)
+        self._size += len(message.get("stream", ""))
+        while self._size > _KEPT:
+            self._size -= len(self.messages.popleft().get("stream", ""))
 
 
 def _read_dockerfile(context: BuildContext, path: str) -> Dockerfile:
@@ -141,7 +164,13 @@ class _Build:
     """One build."""
 
     def __init__(
-        self, builder: Builder, context: BuildContext, options: BuildOptions, plan: Plan, output: Output
+        self,
+        builder: Builder,
+        context: BuildContext,
+        options: BuildOptions,
+        plan: Plan,
+        output: Output,
+        room: Room,
     ) -> None:
         self._images = builder._images
         self._runner = builder._runner
@@ -154,6 +183,7 @@ class _Build:
         self._results: dict[int, Image | None] = {}
         self._step_number = 0
         self.output = output
+        self._room = room
 
     async def run(self) -> Image:
         if self._plan.dockerfile.warnings:
@@ -447,7 +477,7 @@ class _Build:
 
     async def _execute(self, step: RunStep) -> None:
         stdout, stderr = Text(self._stdout), Text(self._stderr)
-        code = await self._runner.run(step, stdout.write, stderr.write)
+        code = await self._runner.run(step, stdout.write, stderr.write, self._room)
         stdout.end()
         stderr.end()
         if code:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -12,6 +12,13 @@ from labkernel.engine.image.images import Image
 
 #: Takes the API's JSON messages of a build or a pull: `{"stream": "Step 1/3 : FROM golang"}`.
 Output = Callable[[dict[str, Any]], None]
+
+#: Awaited between pieces of a command's output: done once whoever reads the output has caught up.
+Room = Callable[[], Awaitable[None]]
+
+
+async def unlimited() -> None:
+    """A `Room` that never fills."""
 
 
 @dataclass(frozen=True)
@@ -68,9 +75,10 @@ class RunStep:
 
 class StepRunner(Protocol):
     async def run(
-        self, step: RunStep, stdout: Callable[[bytes], None], stderr: Callable[[bytes], None]
+        self, step: RunStep, stdout: Callable[[bytes], None], stderr: Callable[[bytes], None], room: Room
     ) -> int:
-        """Run the command to its end; the answer is its exit code. Cancelled, it ends the container first.
+        """Run the command to its end; the answer is its exit code. While there is no `room` for its output
+        it waits, as it would for a terminal. Cancelled, it ends the container first.
 
         Raises EngineError if the command cannot be started.
         """

@@ -16,7 +16,7 @@ import pytest
 
 from labkernel.engine.build.builder import Builder
 from labkernel.engine.build.context import BuildContext
-from labkernel.engine.build.interface import BuildOptions, Output, RunStep
+from labkernel.engine.build.interface import BuildOptions, Output, Room, RunStep
 from labkernel.engine.database import Database
 from labkernel.engine.image.images import Image, Images
 from labkernel.engine.image.store import Store
@@ -66,7 +66,7 @@ class LauncherRunner:
             (self.init_layer / name).mkdir(parents=True)
 
     async def run(
-        self, step: RunStep, stdout: Callable[[bytes], None], stderr: Callable[[bytes], None]
+        self, step: RunStep, stdout: Callable[[bytes], None], stderr: Callable[[bytes], None], room: Room
     ) -> int:
         self.steps.append(step)
         assert self.launcher
