@@ -58,7 +58,13 @@ LAYERS = {
         (*_CLIENT, *_JUPYTER, "nbformat"),
     ),
     # What is not trusted runs in namespaces, and the system calls for them are written once.
-    "labkernel.grading.sandbox": Layer((_LINUX,)),
+    "labkernel.grading.sandbox": Layer(
+        (
+            *("labkernel.notebook", "labkernel.course", "labkernel.commands", "labkernel.engine_process"),
+            _LINUX,
+        ),
+        (*_CLIENT, *_JUPYTER),
+    ),
     "labkernel.course": Layer(("labkernel.commands", "labkernel.display"), _CLIENT),
     "labkernel.jupyter": Layer(("labkernel.display",), ("jupyter_server", "tornado")),
     # A virtual screen: the program that shows it, and its pixels and keys.

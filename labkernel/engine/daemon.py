@@ -19,6 +19,10 @@ from pathlib import Path
 
 from labkernel.engine.errors import Conflict, EngineError, InvalidParameter, System
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from labkernel.engine.image.store import LowerStore
+
 log = logging.getLogger(__name__)
 
 _BAD_PLACE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.EACCES)
@@ -26,11 +30,12 @@ THREADS = 64
 """Threads at most for what blocks: files, archives. They are started as they are needed."""
 
 
-def serve(root: Path, host: str, *, lower: Sequence[Path] = ()) -> int:
+def serve(root: Path, host: str, *, lower: Sequence[str] = ()) -> int:
     """Run an engine in this process until SIGTERM or SIGINT; the answer is the process's exit status.
 
     `host` is `unix://PATH`. As an ordinary user the process becomes root of a user namespace first. `lower`
-    are the directories of other engines, whose images are seen here and never written.
+    are the directories of other engines, whose images are seen here and never written: "DIR", or
+    "DIR=NAME,NAME" for those with one of these names only.
 
     Raises:
         InvalidParameter: not a unix socket's address.
@@ -59,7 +64,11 @@ def serve(root: Path, host: str, *, lower: Sequence[Path] = ()) -> int:
         mapping = enter_user_namespace()
     else:
         from labkernel.engine.rootfs import separate_mounts
+        from labkernel.engine.runtime.rootless import current_mapping
 
+        # Root of a user namespace that somebody else made (a sandbox, a rootless container) is no more than
+        # the root that an ordinary user makes of itself.
+        mapping = current_mapping(*(Path(f"/proc/self/{kind}_map").read_text() for kind in ("uid", "gid")))
         separate_mounts()
     from labkernel.engine.api.system import HEADERS
 
@@ -71,7 +80,7 @@ def serve(root: Path, host: str, *, lower: Sequence[Path] = ()) -> int:
         from labkernel.engine.api.routes import ROUTES
         from labkernel.engine.engine import Engine
 
-        engine = await Engine.open(root, mapping=mapping, lower=lower)
+        engine = await Engine.open(root, mapping=mapping, lower=[_lower_store(word) for word in lower])
         server = Server(Router(engine, ROUTES), HEADERS)
         await server.listen(listener)
         for limit in engine.limits():
@@ -96,6 +105,17 @@ def serve(root: Path, host: str, *, lower: Sequence[Path] = ()) -> int:
     finally:
         _remove_socket(socket_path, listener)
         os.close(lock)
+
+
+def _lower_store(word: str) -> LowerStore:
+    """Raises InvalidParameter for a name that is none."""
+    from labkernel.engine.engine import DATABASE
+    from labkernel.engine.image.reference import parse_reference
+    from labkernel.engine.image.store import LowerStore
+
+    directory, limited, names = word.partition("=")
+    known = [parse_reference(name).with_default_tag().canonical for name in names.split(",") if name]
+    return LowerStore(Path(directory), Path(directory, DATABASE), frozenset(known) if limited else None)
 
 
 def _lock(root: Path) -> int:
@@ -154,7 +174,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         stream=sys.stderr,
     )
     try:
-        return serve(Path(words[0]), words[1], lower=[Path(word) for word in words[2:]])
+        return serve(Path(words[0]), words[1], lower=words[2:])
     except EngineError as error:
         print(f"labkernel: {error.message}", file=sys.stderr)
         if error.hint:

@@ -30,6 +30,8 @@ from labkernel.engine.volumes import Volumes
 
 log = logging.getLogger(__name__)
 
+DATABASE = "metadata.sqlite"
+
 
 @dataclass
 class Engine:
@@ -53,12 +55,14 @@ class Engine:
     total_memory: int
 
     @classmethod
-    async def open(cls, root: Path, *, mapping: Mapping | None = None, lower: Sequence[Path] = ()) -> Engine:
+    async def open(
+        cls, root: Path, *, mapping: Mapping | None = None, lower: Sequence[LowerStore] = ()
+    ) -> Engine:
         """Open the directory, whatever state a killed engine left it in; nothing of that engine stays
         behind.
         """
         root.mkdir(mode=0o711, parents=True, exist_ok=True)
-        database = Database(root / "metadata.sqlite")
+        database = Database(root / DATABASE)
         launcher = await Launcher.start(root / "runtime")
         networks = await Networks.open(
             state_dir=root / "network", database=database, rootless=mapping is not None
@@ -66,7 +70,7 @@ class Engine:
         store = Store(
             root,
             database,
-            lower=[LowerStore(path, path / "metadata.sqlite") for path in lower],
+            lower=lower,
             userxattr=mapping is not None,
             keep_ownership=mapping is None or not mapping.single,
         )

@@ -55,10 +55,15 @@ WITH RECURSIVE above (chain_id) AS (
 
 @dataclass(frozen=True)
 class LowerStore:
-    """Another engine's image store, read and never written: its root and its database file."""
+    """Another engine's image store, read and never written: its root and its database file.
+
+    Of its images those that have one of `names` (references as they are stored), and what these were built
+    on; all of them without.
+    """
 
     root: Path
     database: Path
+    names: frozenset[str] | None = None
 
 
 class Store:
@@ -151,19 +156,48 @@ class Store:
             source.row_factory = sqlite3.Row
             try:
                 with self.database.transaction():
-                    for row in source.execute("SELECT * FROM layers ORDER BY rowid"):
+                    references, images, linked = _visible(source, store.names)
+                    for row in linked:
                         self.layers.link(row, store.root)
-                    for row in source.execute("SELECT * FROM images"):
+                    for row in images:
                         self.database.execute(
                             "INSERT OR IGNORE INTO images VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
                             (*tuple(row)[:7], str(store.root)),
                         )
-                    for row in source.execute("SELECT * FROM image_references"):
+                    for row in references:
                         self.database.execute(
                             "INSERT OR IGNORE INTO image_references VALUES (?, ?)", tuple(row)
                         )
             finally:
                 source.close()
+
+
+_Rows = list[sqlite3.Row]
+
+
+def _visible(source: sqlite3.Connection, names: frozenset[str] | None) -> tuple[_Rows, _Rows, _Rows]:
+    """What is to be seen of a lower store: references, images, and layers after those they stand on."""
+    references = source.execute("SELECT * FROM image_references").fetchall()
+    images = source.execute("SELECT * FROM images").fetchall()
+    linked = source.execute("SELECT * FROM layers ORDER BY rowid").fetchall()
+    if names is None:
+        return references, images, linked
+    references = [row for row in references if row["reference"] in names]
+    kept = _closed({row["image"] for row in references}, {row["id"]: row["parent"] for row in images})
+    images = [row for row in images if row["id"] in kept]
+    below = {row["chain_id"]: row["parent"] for row in linked}
+    chains = _closed({row["chain_id"] for row in images if row["chain_id"]}, below)
+    return references, images, [row for row in linked if row["chain_id"] in chains]
+
+
+def _closed(found: set[str], parents: dict[str, str | None]) -> set[str]:
+    """`found` and all that these stand on."""
+    for start in list(found):
+        above = parents.get(start)
+        while above is not None and above not in found:
+            found.add(above)
+            above = parents.get(above)
+    return found
 
 
 def _remove(path: Path) -> None:

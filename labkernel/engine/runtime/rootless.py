@@ -18,6 +18,7 @@ from pathlib import Path
 from labkernel.engine.errors import System
 from labkernel.engine.linux import mounts, namespaces
 
+_ALL_IDS = 2**32 - 1
 SUBORDINATE_FILES = (Path("/etc/subuid"), Path("/etc/subgid"))
 
 
@@ -58,6 +59,20 @@ def plan(user: str, uid: int, gid: int, subuid: str, subgid: str) -> Mapping:
     if not (uids and gids):
         return Mapping(((0, uid, 1),), ((0, gid, 1),))
     return Mapping(((0, uid, 1), *_laid_out(uids)), ((0, gid, 1), *_laid_out(gids)))
+
+
+def current_mapping(uid_map: str, gid_map: str) -> Mapping | None:
+    """The mapping of the namespace this process is in, by the texts of /proc/self/{uid,gid}_map; pure.
+
+    None on the machine itself, where every id is mapped to itself: root there is root.
+    """
+    uids, gids = _parts(uid_map), _parts(gid_map)
+    return None if uids == ((0, 0, _ALL_IDS),) else Mapping(uids, gids)
+
+
+def _parts(text: str) -> tuple[tuple[int, int, int], ...]:
+    lines = (line.split() for line in text.splitlines())
+    return tuple((int(inside), int(outside), int(count)) for inside, outside, count in lines)
 
 
 def enter_user_namespace() -> Mapping:

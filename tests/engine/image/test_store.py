@@ -149,6 +149,24 @@ def test_a_store_on_other_stores(store: Store, tree: Tree, place: Path) -> None:
     database.close()
 
 
+def test_only_the_named_images_of_a_lower_store_are_seen(store: Store, tree: Tree, place: Path) -> None:
+    """With what they were built on, which has no name here, and nothing of the others."""
+    images = Images(store)
+    base = make_image(images, tree({"x": "1"}), "base")
+    web = make_image(images, tree({"x": "2"}), "web", base)
+    make_image(images, tree({"x": "3"}), "other", base)
+    database = Database(place / "upper-database")
+    below = LowerStore(store.root, place / "database", frozenset({"docker.io/library/web:latest"}))
+    upper = Store(place / "upper", database, lower=[below])
+    assert Images(upper).resolve("web") == web
+    assert sorted(row["reference"] for row in database.rows("SELECT * FROM image_references")) == [
+        "docker.io/library/web:latest"
+    ]
+    assert {row["id"] for row in database.rows("SELECT id FROM images")} == {base.id, web.id}
+    assert len(list((place / "upper" / "layers").iterdir())) == 2
+    database.close()
+
+
 def test_names_here_win_over_names_below(store: Store, tree: Tree, place: Path) -> None:
     make_image(Images(store), tree({"x": "1"}), "web")
     database = Database(place / "upper-database")

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from labkernel.engine.runtime.rootless import Mapping, plan
+from labkernel.engine.runtime.rootless import Mapping, current_mapping, plan
 from tests.support.room import Room
 from tests.support.source_tree import REPOSITORY
 
@@ -171,3 +171,15 @@ def test_privileged_starts(either: dict[str, Any]) -> None:
 )
 def test_plan(subuid: str, subgid: str, expected: Mapping) -> None:
     assert plan("me", 1000, 100, subuid, subgid) == expected
+
+
+def test_current_mapping() -> None:
+    """The machine's own root is told from the root of a namespace that somebody else made."""
+    everybody = "         0          0 4294967295\n"
+    assert current_mapping(everybody, everybody) is None
+    ranges = "0 1000 1\n1 100000 65536\n"
+    expected = ((0, 1000, 1), (1, 100000, 65536))
+    assert current_mapping(ranges, ranges) == Mapping(expected, expected)
+    single = current_mapping("0 1000 1", "0 100 1")
+    assert single
+    assert single.single

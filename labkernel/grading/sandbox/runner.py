@@ -1,0 +1,127 @@
+"""The process that runs the cells: IPython's shell, as a user of no rights, told cell by cell."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+import socket
+import sys
+from collections.abc import Mapping
+from typing import Any, NoReturn
+
+from labkernel.engine.linux import mounts as m
+from labkernel.engine.linux.namespaces import CLONE_NEWNS, CLONE_NEWPID, unshare
+from labkernel.engine.linux.processes import die_with_parent, set_no_new_privileges
+from labkernel.grading.sandbox import rootfs
+from labkernel.grading.sandbox.messages import receive, send
+
+_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+def prepare_shell() -> Any:
+    """The shell, made once in the zygote: a fork of it is ready at once."""
+    from IPython.core.interactiveshell import InteractiveShell
+    from traitlets.config import Config
+
+    import labkernel.notebook.extension  # noqa: F401  what a lesson's first cell loads
+
+    quiet = Config(
+        {"HistoryManager": {"enabled": False}, "InteractiveShell": {"colors": "nocolor", "xmode": "Context"}}
+    )
+    shell: Any = InteractiveShell.instance(config=quiet)
+    shell.displayhook.write_output_prompt = lambda: None  # outputs as a notebook has them
+    return shell
+
+
+def environment(home: str) -> dict[str, str]:
+    """The variables of a sandbox's processes: few, and none of the grader's."""
+    return {
+        "PATH": f"{os.path.dirname(sys.executable)}:{_PATH}",
+        "HOME": home,
+        "USER": "learner",
+        "LANG": "C.UTF-8",
+        "TERM": "dumb",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "IPYTHONDIR": f"{home}/.ipython",
+        "XDG_RUNTIME_DIR": f"/run/user/{rootfs.LEARNER}",
+        **{name: value for name, value in os.environ.items() if name == "PYTHONPATH"},
+    }
+
+
+def has_learner() -> bool:
+    """Whether there is a second id for the learner, beside root's."""
+    with open("/proc/self/uid_map") as mapping:
+        ranges = [[int(number) for number in line.split()] for line in mapping]
+    return any(first <= rootfs.LEARNER < first + count for first, _, count in ranges)
+
+
+def be(cells: socket.socket, output: int, directory: str, limits: Mapping[str, Any]) -> NoReturn:
+    """Become the runner. The calling process stays as its parent: when that is killed, so is all of it."""
+    die_with_parent()
+    # In a process namespace of its own it sees nobody else, and whatever it started ends with it.
+    unshare(CLONE_NEWPID | CLONE_NEWNS)
+    pid = os.fork()
+    if pid:
+        cells.close()
+        os.close(output)
+        _, status = os.waitpid(pid, 0)
+        code = os.waitstatus_to_exitcode(status)
+        os._exit(code if code >= 0 else 128 - code)
+    code = 1
+    try:
+        m.mount("proc", "/proc", "proc", m.MS_NOSUID | m.MS_NODEV | m.MS_NOEXEC)
+        with open("/proc/self/oom_score_adj", "w") as file:
+            file.write("1000")  # rather this one than the engine
+        _limit(limits)
+        become_learner()
+        die_with_parent()
+        os.environ.clear()
+        os.environ.update(environment(rootfs.HOME), DOCKER_HOST=f"unix://{rootfs.SOCKET}")
+        os.chdir(directory)
+        null = os.open(os.devnull, os.O_RDONLY)
+        for source, target in ((null, 0), (output, 1), (output, 2)):
+            os.dup2(source, target)
+        os.close(output)
+        _serve(cells)
+        code = 0
+    finally:
+        os._exit(code)
+
+
+def become_learner() -> None:
+    """Drop root's rights for good, where there is somebody else to be."""
+    if has_learner():
+        with contextlib.suppress(PermissionError):
+            os.setgroups([])
+        os.setresgid(rootfs.LEARNER, rootfs.LEARNER, rootfs.LEARNER)
+        os.setresuid(rootfs.LEARNER, rootfs.LEARNER, rootfs.LEARNER)
+    set_no_new_privileges()
+
+
+def _limit(limits: Mapping[str, Any]) -> None:
+    for kind, value in (
+        (resource.RLIMIT_CORE, 0),
+        (resource.RLIMIT_FSIZE, limits["disk"]),
+        (resource.RLIMIT_AS, 4 * limits["memory"]),
+        (resource.RLIMIT_NOFILE, 4096),
+    ):
+        hard = resource.getrlimit(kind)[1]
+        value = value if hard == resource.RLIM_INFINITY else min(value, hard)
+        resource.setrlimit(kind, (value, value))
+
+
+def _serve(cells: socket.socket) -> None:
+    from IPython.core.interactiveshell import InteractiveShell
+
+    shell: Any = InteractiveShell.instance()
+    shell.user_ns["__name__"] = "__main__"
+    sys.path.insert(0, "")
+    sys.stdout = os.fdopen(1, "w", buffering=1, errors="replace", closefd=False)
+    sys.stderr = os.fdopen(2, "w", buffering=1, errors="replace", closefd=False)
+    while (message := receive(cells)) is not None:
+        result = shell.run_cell(message.get("cell", ""), store_history=False)
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(Exception):  # a cell may have closed or replaced it
+                stream.flush()
+        send(cells, {"failed": not result.success})

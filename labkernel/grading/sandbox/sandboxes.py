@@ -1,0 +1,484 @@
+"""The grader's side of the sandboxes: they are opened, told what to run, and taken away."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import queue
+import re
+import select
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from labkernel import engine_process
+from labkernel.commands import CommandError, connect
+from labkernel.course.outcome import Checked, Report
+from labkernel.grading.sandbox import birth
+from labkernel.grading.sandbox.limits import CellRun, Limits, SandboxEnded, SandboxError
+from labkernel.grading.sandbox.messages import pair, receive, send
+from labkernel.grading.sandbox.slots import Slot, Slots
+
+BIRTH_SECONDS = 90.0
+CHECK_SECONDS = 180.0
+STOP_SECONDS = 60.0
+_LARGEST_ANSWER = 8 << 20
+_CONTROL = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(\x07|\x1b\\)|[\x00-\x08\x0b-\x1f\x7f]")
+
+
+class Sandboxes:
+    """All sandboxes of one grading run, `jobs` at a time at most; a context manager.
+
+    `work` is a directory for what they write, emptied at both ends. With `engine` each has a container engine
+    of its own, which sees of the images of labkernel's own engine here those named in `images`, and no
+    others: the instructor's would answer the exercise. With `network` there is a way out.
+    """
+
+    def __init__(
+        self,
+        work: Path,
+        *,
+        limits: Limits,
+        engine: bool,
+        network: bool,
+        jobs: int,
+        images: Sequence[str] = (),
+    ) -> None:
+        self._work = work.absolute()
+        self._limits = limits
+        self._engine = engine
+        self._network = network
+        self._images = images
+        self._free: queue.SimpleQueue[Slot | None] = queue.SimpleQueue()
+        for _ in range(jobs):
+            self._free.put(None)
+        self._numbers = iter(range(1, 1 << 62))
+        self._sending = threading.Lock()
+        self._base = ""
+        self._undo = contextlib.ExitStack()
+
+    def __enter__(self) -> Sandboxes:
+        """Raises SandboxError."""
+        with contextlib.ExitStack() as undo:
+            try:
+                host = engine_process.start()
+            except engine_process.EngineProcessError as error:
+                raise SandboxError(error.message, error.hint) from None
+            self._status = engine_process.status()
+            try:
+                client = connect(host)
+            except CommandError as error:
+                raise SandboxError(error.what, error.hint or "") from None
+            undo.callback(client.close)
+            self._slots = Slots(client, _mark(), self._limits, network=self._network)
+            self._slots.remove_left(_is_alive)
+            self._work.mkdir(parents=True, exist_ok=True)
+            undo.callback(self._remove_slots)
+            self._start_zygote(undo)
+            undo.callback(self._empty_work)
+            self._empty_work()
+            self._undo = undo.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._undo.close()
+
+    def _start_zygote(self, undo: contextlib.ExitStack) -> None:
+        self._zygote, theirs = pair()
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("DOCKER_")}
+        process = subprocess.Popen(
+            [sys.executable, "-m", "labkernel.grading.sandbox.zygote", str(theirs.fileno())],
+            pass_fds=[theirs.fileno()],
+            stdin=subprocess.DEVNULL,
+            env=environment,
+            cwd="/",
+        )
+        theirs.close()
+
+        def end() -> None:
+            self._zygote.close()
+            process.wait()
+
+        undo.callback(end)
+        if receive(self._zygote) is None:
+            raise SandboxError("the process that makes sandboxes did not start")
+
+    def prepare(self, files: Path, name: str, cells: Sequence[str]) -> None:
+        """Run cells once; the images they leave are there in every sandbox opened after.
+
+        Raises SandboxError.
+        """
+        with self.open(files, name, keep=True) as sandbox:
+            for number, source in enumerate(cells, 1):
+                try:
+                    ran = sandbox.run_cell(source)
+                except SandboxEnded as ended:
+                    raise SandboxError(f"preparing {name}: cell {number}: {ended.reason}") from None
+                if ran.failed:
+                    raise SandboxError(f"preparing {name}: cell {number} failed:\n{ran.text}")
+            sandbox.stop()
+        self._base = str(sandbox.place / "engine")
+
+    @contextmanager
+    def open(self, files: Path, name: str, *, keep: bool = False) -> Iterator[Sandbox]:
+        """A fresh sandbox, with a copy of `files` as its directory `name`. Raises SandboxError.
+
+        May be called from several threads; waits for a free slot.
+        """
+        slot = self._free.get()
+        try:
+            if slot is None or not self._slots.is_alive(slot):
+                if slot is not None:
+                    self._slots.remove(slot)
+                slot = None
+                slot = self._slots.make()
+            sandbox = Sandbox(self, slot, self._make_place(), files, name)
+            try:
+                sandbox.begin()
+                yield sandbox
+            finally:
+                sandbox.end()
+                if not keep:
+                    self._remove(sandbox.place, slot)
+        finally:
+            self._free.put(slot)
+
+    def _make_place(self) -> Path:
+        place = self._work / str(next(self._numbers))
+        for directory in (place / "engine", place / "home"):
+            directory.mkdir(parents=True)
+            if os.geteuid() == 0:
+                os.chown(directory, birth.FIRST_ID, birth.FIRST_ID)
+        return place
+
+    def request(self, sandbox: Sandbox) -> dict[str, Any]:
+        """What the zygote has to know of a sandbox."""
+        return {
+            "slot_pid": sandbox.slot.pid,
+            "rootless": self._status.rootless,
+            "engine": self._engine,
+            "lower": self._status.root,
+            "images": ",".join(self._images),
+            "base": self._base,
+            "engine_root": str(sandbox.place / "engine"),
+            "home": str(sandbox.place / "home"),
+            "files": str(sandbox.files.absolute()),
+            "name": sandbox.name,
+            "resolv_conf": sandbox.slot.resolv_conf.decode(errors="replace"),
+            "limits": dataclasses.asdict(self._limits),
+        }
+
+    @property
+    def limits(self) -> Limits:
+        return self._limits
+
+    def tell_zygote(self, message: Mapping[str, Any], descriptors: list[int]) -> None:
+        """Raises SandboxError."""
+        try:
+            with self._sending:
+                send(self._zygote, message, descriptors)
+        except OSError:
+            raise SandboxError("the process that makes sandboxes has ended") from None
+
+    def _remove(self, place: Path, slot: Slot) -> None:
+        reading, writing = os.pipe()
+        with os.fdopen(reading, "rb") as done:
+            request = {"path": str(place), "rootless": self._status.rootless, "slot_pid": slot.pid}
+            try:
+                self.tell_zygote({"remove": request}, [writing])
+            finally:
+                os.close(writing)
+            done.read()
+
+    def _empty_work(self) -> None:
+        """What is there belongs to the user, or, in part, to ids of the engine's user namespace."""
+        left = list(self._work.iterdir())
+        if not left:
+            return
+        slot = self._slots.make() if self._status.rootless else Slot("", 0, b"")
+        try:
+            for path in left:
+                self._remove(path, slot)
+        finally:
+            if slot.container:
+                self._slots.remove(slot)
+        shutil.rmtree(self._work, ignore_errors=True)
+        self._work.mkdir(exist_ok=True)
+
+    def _remove_slots(self) -> None:
+        while not self._free.empty():
+            slot = self._free.get()
+            if slot is not None:
+                self._slots.remove(slot)
+
+
+class Sandbox:
+    """One submission's box. Not for several threads."""
+
+    def __init__(self, sandboxes: Sandboxes, slot: Slot, place: Path, files: Path, name: str) -> None:
+        self.slot = slot
+        self.place = place
+        self.files = files
+        self.name = name
+        self._sandboxes = sandboxes
+        self._limits = sandboxes.limits
+        self._ended = ""
+        self._engine: int | None = None
+        self._has_engine = False
+        self._warden = 0
+        self._gone = False
+        self._deadline = time.monotonic() + self._limits.seconds
+
+    def begin(self) -> None:
+        """Raises SandboxError."""
+        self._control, control = pair()
+        self._cells, cells = pair()
+        self._output, output = os.pipe()
+        os.set_blocking(self._output, False)
+        try:
+            request = self._sandboxes.request(self)
+            self._sandboxes.tell_zygote({"open": request}, [control.fileno(), cells.fileno(), output])
+        finally:
+            control.close()
+            cells.close()
+            os.close(output)
+        while True:
+            message = self._receive_control(BIRTH_SECONDS)
+            if message is None:
+                raise SandboxError("a sandbox ended before it was ready")
+            if "error" in message:
+                raise SandboxError(message["error"])
+            if "born" in message:
+                self._warden = message["born"]
+            if "ready" in message:
+                self._engine = message["engine"]
+                self._has_engine = self._engine is not None
+            if self._warden and "ready" in message:
+                return
+            if "ready" in message:
+                self._await_birth()
+                return
+
+    def _await_birth(self) -> None:
+        while not self._warden:
+            message = self._receive_control(BIRTH_SECONDS)
+            if message is None:
+                raise SandboxError("a sandbox ended before it was ready")
+            self._warden = message.get("born", 0)
+
+    def _receive_control(self, seconds: float) -> Any:
+        if not select.select([self._control], [], [], seconds)[0]:
+            raise SandboxError(f"a sandbox was not ready within {seconds:.0f} s")
+        return receive(self._control)
+
+    def run_cell(self, source: str) -> CellRun:
+        """Run a cell to its end. Raises SandboxEnded when the submission goes over a limit, or has before."""
+        if self._ended:
+            raise SandboxEnded(self._ended)
+        text = _Text(self._limits.output)
+        try:
+            send(self._cells, {"cell": source})
+        except OSError as error:
+            if error.errno == 90:  # EMSGSIZE
+                self._end_runner("a cell is longer than a megabyte", text)
+        seconds = self._limits.cell_seconds
+        end = min(time.monotonic() + seconds, self._deadline)
+        while True:
+            left = end - time.monotonic()
+            if left <= 0:
+                whole = end == self._deadline
+                self._end_runner(
+                    f"took longer than {self._limits.seconds:.0f} s in all"
+                    if whole
+                    else f"a cell took longer than {seconds:.0f} s",
+                    text,
+                )
+            sources: list[Any] = [self._control, self._cells, self._output]
+            ready = select.select(sources, [], [], left)[0]
+            if self._output in ready:
+                text.read(self._output)
+                if text.size > self._limits.flood:
+                    self._end_runner(f"a cell printed more than {self._limits.flood >> 20} MiB", text)
+            if self._control in ready:
+                self._heed_control(text)
+            if self._cells in ready:
+                answer = receive(self._cells)
+                if answer is None:
+                    self._learn_why(text)
+                text.read_all(self._output)
+                return CellRun(text.shown, bool(answer.get("failed", True)), text.cut)
+
+    def _heed_control(self, text: _Text) -> None:
+        message = receive(self._control)
+        if message is None:
+            self._gone = True
+            self._end_runner("used so much that all of it was ended", text)
+        if "limit" in message:
+            self._end_runner(message["limit"], text)
+        if message.get("engine") == "ended":
+            self._engine = None
+        if "ended" in message:
+            self._end_runner(self._death(message["ended"]), text)
+
+    def _learn_why(self, text: _Text) -> None:
+        """The runner is gone: the warden knows more."""
+        end = time.monotonic() + 5
+        while select.select([self._control], [], [], max(0.0, end - time.monotonic()))[0]:
+            self._heed_control(text)
+        self._end_runner("its process ended", text)
+
+    def _death(self, code: int) -> str:
+        if code == 137:
+            return f"used more than {self._limits.memory >> 20} MiB of memory"
+        return "its process ended"
+
+    def _end_runner(self, reason: str, text: _Text) -> None:
+        """Raises SandboxEnded."""
+        self._ended = reason
+        with contextlib.suppress(OSError):
+            send(self._control, {"kill": True})
+        text.read_all(self._output)
+        raise SandboxEnded(reason, text.shown)
+
+    def check(self, exercise: Path, names: Sequence[str]) -> Report:
+        """Run checks of the exercise in that directory, from outside. Raises SandboxError, SandboxEnded."""
+        self._heed_what_was_said()
+        if self._gone or (self._has_engine and self._engine is None):
+            if self._ended:
+                raise SandboxEnded(self._ended)
+            raise SandboxError("the sandbox's engine has ended")
+        reading, writing = os.pipe()
+        request = {
+            "exercise": str(exercise.absolute()),
+            "names": list(names),
+            "name": self.name,
+            "warden": self._warden,
+            "engine": self._engine,
+            "slot_pid": self.slot.pid,
+            "rootless": self._sandboxes.request(self)["rootless"],
+        }
+        try:
+            self._sandboxes.tell_zygote({"check": request}, [writing])
+        finally:
+            os.close(writing)
+        try:
+            report = _read_answer(reading, CHECK_SECONDS)
+        finally:
+            os.close(reading)
+        return Report(
+            report["exercise"],
+            [Checked(**{**checked, "hints": tuple(checked["hints"])}) for checked in report["checks"]],
+        )
+
+    def _heed_what_was_said(self) -> None:
+        while not self._gone and select.select([self._control], [], [], 0)[0]:
+            with contextlib.suppress(SandboxEnded):
+                self._heed_control(_Text(0))
+
+    def stop(self) -> None:
+        """End it in order, so that its engine's directory can be built upon. Raises SandboxError."""
+        send(self._control, {"stop": True})
+        self._wait(STOP_SECONDS)
+
+    def _wait(self, seconds: float) -> None:
+        """Until the last process is gone: then nobody holds the other end."""
+        end = time.monotonic() + seconds
+        while not self._gone:
+            if not select.select([self._control], [], [], max(0.0, end - time.monotonic()))[0]:
+                raise SandboxError("a sandbox does not end")
+            self._gone = receive(self._control) is None
+
+    def end(self) -> None:
+        """Kill whatever is left of it, and wait for that."""
+        with contextlib.suppress(OSError):
+            self._control.shutdown(socket.SHUT_WR)  # its first process waits for this
+        with contextlib.suppress(SandboxError):
+            self._wait(STOP_SECONDS)
+        self._control.close()
+        self._cells.close()
+        os.close(self._output)
+
+
+class _Text:
+    """What a cell printed: the first `limit` bytes are kept, the others counted."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._kept = bytearray()
+        self.size = 0
+
+    def read(self, descriptor: int) -> bool:
+        """Take what is there; whether there was something."""
+        try:
+            data = os.read(descriptor, 1 << 20)
+        except BlockingIOError:
+            return False
+        self.size += len(data)
+        self._kept += data[: self._limit - len(self._kept)]
+        return bool(data)
+
+    def read_all(self, descriptor: int) -> None:
+        for _ in range(64):  # something left in the background may print for ever
+            if not self.read(descriptor):
+                return
+
+    @property
+    def cut(self) -> bool:
+        return self.size > len(self._kept)
+
+    @property
+    def shown(self) -> str:
+        """As text without control sequences; what one line wrote over itself stays as it was last."""
+        text = self._kept.decode(errors="replace").replace("\r\n", "\n")
+        text = re.sub(r"[^\n]*\r(?!\n|$)", "", text)
+        return _CONTROL.sub("", text)
+
+
+def _read_answer(answer: int, seconds: float) -> Any:
+    """Raises SandboxError."""
+    import json
+
+    data = b""
+    end = time.monotonic() + seconds
+    while True:
+        if not select.select([answer], [], [], max(0.0, end - time.monotonic()))[0]:
+            raise SandboxError(f"a check did not end within {seconds:.0f} s")
+        piece = os.read(answer, 1 << 16)
+        data += piece
+        if len(data) > _LARGEST_ANSWER:
+            raise SandboxError("a check said too much")
+        if not piece:
+            break
+    try:
+        message = json.loads(data)
+        if "error" in message:
+            raise SandboxError(f"a check could not be made: {message['error']}")
+        return message["report"]
+    except (ValueError, KeyError, TypeError):
+        raise SandboxError("a check ended without an answer") from None
+
+
+def _mark() -> str:
+    """This run: a process and when it was started, since numbers are used again."""
+    return f"{os.getpid()}-{_started(os.getpid())}"
+
+
+def _is_alive(mark: str) -> bool:
+    pid, _, started = mark.partition("-")
+    return pid.isdigit() and _started(int(pid)) == started
+
+
+def _started(pid: int) -> str:
+    """The process's start time in clock ticks since boot (proc(5)), "" where there is none."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    except OSError:
+        return ""

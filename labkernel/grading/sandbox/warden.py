@@ -1,0 +1,210 @@
+"""Process 1 of a sandbox: starts engine and runner, counts what is used, and ends what takes too much."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from labkernel.grading.sandbox import rootfs, runner
+from labkernel.grading.sandbox.messages import receive, send
+
+INTERVAL = 0.1
+"""Seconds between two looks at what is used."""
+ENGINE_SECONDS = 60.0
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+
+
+def watch(request: Mapping[str, Any], control: socket.socket, cells: socket.socket, output: int) -> None:
+    """Run the sandbox until told to stop; never returns to what called it but to end the process."""
+    _copy_files(request["name"])
+    engine = None
+    if request["engine"]:
+        lower = [f"{rootfs.LOWER}={request['images']}", *([rootfs.BASE] if request["base"] else [])]
+        engine = _start_engine(lower)
+        if problem := _wait_for_engine(engine):
+            send(control, {"error": problem})
+            return
+    learner = os.fork()
+    if learner == 0:
+        control.close()
+        runner.be(cells, output, f"{rootfs.HOME}/{request['name']}", request["limits"])
+    cells.close()
+    os.close(output)
+    send(control, {"ready": True, "engine": engine.pid if engine else None})
+    _Watch(control, engine, learner, request["limits"]).go_on()
+
+
+def _copy_files(name: str) -> None:
+    """The files of the exercise, for the learner to work on."""
+    place = Path(rootfs.HOME, name)
+    shutil.copytree(rootfs.FILES, place)
+    if runner.has_learner():
+        for path in (Path(rootfs.HOME), Path(f"/run/user/{rootfs.LEARNER}"), place, *place.rglob("*")):
+            os.chown(path, rootfs.LEARNER, rootfs.LEARNER, follow_symlinks=False)
+
+
+def _start_engine(lower: list[str]) -> subprocess.Popen[bytes]:
+    with open(f"{rootfs.ENGINE}/engine.log", "ab") as log:
+        return subprocess.Popen(
+            [
+                *(sys.executable, "-m", "labkernel.engine.daemon"),
+                *(rootfs.ENGINE, f"unix://{rootfs.SOCKET}", *lower),
+            ],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            cwd="/",
+            env=runner.environment("/root"),
+            start_new_session=True,
+        )
+
+
+def _wait_for_engine(engine: subprocess.Popen[bytes]) -> str:
+    """Until it answers; else why it does not. Its socket is then there for the learner too."""
+    end = time.monotonic() + ENGINE_SECONDS
+    while time.monotonic() < end:
+        if engine.poll() is not None:
+            said = Path(f"{rootfs.ENGINE}/engine.log").read_text(errors="replace").strip().splitlines()
+            return f"the sandbox's engine did not start: {' '.join(said[-3:])}"
+        with socket.socket(socket.AF_UNIX) as probe, contextlib.suppress(OSError):
+            probe.connect(rootfs.SOCKET)
+            os.chmod(rootfs.SOCKET, 0o666)
+            os.chmod(os.path.dirname(rootfs.SOCKET), 0o755)
+            return ""
+        time.sleep(0.01)
+    return "the sandbox's engine did not answer in time"
+
+
+class _Watch:
+    def __init__(
+        self,
+        control: socket.socket,
+        engine: subprocess.Popen[bytes] | None,
+        learner: int,
+        limits: Mapping[str, Any],
+    ) -> None:
+        self._control = control
+        self._engine = engine
+        self._learner: int | None = learner
+        self._limits = limits
+        self._over = False
+        self._disk = _DiskUse(limits["disk"])
+
+    def go_on(self) -> None:
+        poll = select.poll()
+        poll.register(self._control, select.POLLIN)
+        while True:
+            if poll.poll(INTERVAL * 1000):
+                message = receive(self._control)
+                if message is None:
+                    return
+                if "kill" in message:
+                    self._kill_learner()
+                if "stop" in message:
+                    self._stop()
+                    return
+            self._reap()
+            reason = _too_much(self._limits) or self._disk.too_much()
+            if reason and self._over:
+                return  # what took it was not the learner's process: all of it goes
+            self._over = bool(reason)
+            if reason:
+                self._tell({"limit": reason})
+                self._kill_learner()
+                time.sleep(1)
+
+    def _reap(self) -> None:
+        """Collect what has ended: process 1 inherits all orphans."""
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            if pid == self._learner:
+                self._learner = None
+                self._tell({"ended": os.waitstatus_to_exitcode(status)})
+            if self._engine and pid == self._engine.pid:
+                self._engine.returncode = os.waitstatus_to_exitcode(status)
+                self._tell({"engine": "ended"})
+
+    def _kill_learner(self) -> None:
+        if self._learner is not None:
+            os.kill(self._learner, signal.SIGKILL)
+
+    def _stop(self) -> None:
+        """End the engine so that its directory can be built upon."""
+        self._kill_learner()
+        if self._engine and self._engine.returncode is None:
+            self._engine.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._engine.wait(30)
+
+    def _tell(self, message: Mapping[str, Any]) -> None:
+        with contextlib.suppress(OSError):
+            send(self._control, message)
+
+
+def _processes() -> Iterator[str]:
+    return (name for name in os.listdir("/proc") if name.isdigit())
+
+
+def _too_much(limits: Mapping[str, Any]) -> str:
+    """Why the processes of the sandbox are too much, "" when they are not."""
+    count = memory = 0
+    for name in _processes():
+        with contextlib.suppress(OSError, ValueError):
+            memory += int(Path(f"/proc/{name}/statm").read_text().split()[1]) * _PAGE
+            count += 1
+    # A little below the limits: at them the kernel refuses, and each program says that in its own way.
+    if count >= limits["processes"] * 0.9:
+        return f"started more than {limits['processes']} processes"
+    # What processes share is in there once for each: look closer before it counts.
+    if memory > limits["memory"] * 0.9 and _proportional_memory() > limits["memory"] * 0.9:
+        return f"used more than {limits['memory'] >> 20} MiB of memory"
+    return ""
+
+
+def _proportional_memory() -> int:
+    """Bytes, what is shared divided by those who share it (proc(5), smaps_rollup)."""
+    total = 0
+    for name in _processes():
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            text = Path(f"/proc/{name}/smaps_rollup").read_text()
+            total += int(text.partition("\nPss:")[2].split()[0]) << 10
+    return total
+
+
+class _DiskUse:
+    """Looks at the file system's free space, which is quick, and counts only when that has fallen."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._free = self._now()
+
+    @staticmethod
+    def _now() -> int:
+        found = os.statvfs(rootfs.HOME)
+        return found.f_bavail * found.f_frsize
+
+    def too_much(self) -> str:
+        if self._free - self._now() < self._limit:
+            return ""
+        used = 0
+        for place in (rootfs.HOME, rootfs.ENGINE):
+            for directory, _, names in os.walk(place):
+                for name in names:
+                    with contextlib.suppress(OSError):
+                        used += os.lstat(os.path.join(directory, name)).st_blocks * 512
+        return f"wrote more than {self._limit >> 20} MiB of files" if used > self._limit else ""
