@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import io
-import os
+import re
 import socket
 import tarfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from http.client import HTTPConnection, HTTPException
@@ -15,6 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from labkernel.commands.build_context import context_tar
+from labkernel.commands.dockerignore import DockerIgnore
+from labkernel.commands.archive import PieceReader
 from labkernel.commands.errors import container_names, local_names, nearest
 from labkernel.commands.history import instruction
 from labkernel.course.check import Failed
@@ -78,6 +81,40 @@ class Image:
         """Whether it was made FROM the other: all of the other's layers are its lowest."""
         return bool(other.layers) and self.layers[: len(other.layers)] == other.layers
 
+    def paths(self) -> Iterator[str]:
+        """What its root file system holds, as "usr/bin/env"; directories and links too."""
+        api = self.lab.client.api
+        created = api.create_container(self.id, ["nothing"])  # it is never started
+        try:
+            stream = PieceReader(api.export(created["Id"]))
+            with tarfile.open(fileobj=stream, mode="r|") as tar:  # type: ignore[call-overload]
+                yield from (member.name for member in tar)
+        finally:
+            api.remove_container(created["Id"], force=True, v=True)
+
+    def steps_above(self, other: Image) -> list[str]:
+        """The instructions that made it from the other, which it stands on."""
+        return self.instructions[len(other.instructions) :]
+
+    @property
+    def last_words(self) -> str:
+        """Why it was not started, or the last line that it wrote, for the end of a message; often ""."""
+        error = str(self.inspected["State"].get("Error") or "")
+        if error:
+            return f" ({error[:300]})"
+        lines = self.log.strip().splitlines()
+        # The time before it is another one every time.
+        last = re.sub(r"^[\d/:.TZ -]{8,} ", "", lines[-1])[:200] if lines else ""
+        return f"; the last that it wrote: {last}" if last else ""
+
+    def file(self, path: str) -> bytes:
+        """A file's content. Raises Failed where there is no such file."""
+        created = self.lab.client.api.create_container(self.id, ["-"])["Id"]
+        try:
+            return _file(self.lab, created, path, f"the image {self.name}")
+        finally:
+            self.lab.client.api.remove_container(created, v=True)
+
 
 @dataclass(frozen=True)
 class Container:
@@ -120,23 +157,7 @@ class Container:
 
     def file(self, path: str) -> bytes:
         """A file's content. Raises Failed where there is no such file."""
-        from docker.errors import NotFound
-
-        try:
-            stream, _ = self.lab.client.api.get_archive(self.inspected["Id"], path)
-        except NotFound:
-            raise Failed(f"the container {self.name} has no file {path}") from None
-        archive = b""
-        for chunk in stream:
-            archive += chunk
-            if len(archive) > MOST * 16:
-                raise Failed(f"the file {path} of the container {self.name} is too large to look at")
-        with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
-            member = tar.next()
-            content = tar.extractfile(member) if member and member.isfile() else None
-            if content is None:
-                raise Failed(f"{path} of the container {self.name} is not a file")
-            return content.read()
+        return _file(self.lab, self.inspected["Id"], path, f"the container {self.name}")
 
 
 class Lab:
@@ -162,6 +183,11 @@ class Lab:
             found = f"; there is {near}" if near else ""
             raise Failed(f"there is no image {name}{found}") from None
 
+    def versions(self, repository: str) -> list[Image]:
+        """The images of a repository that are here, whatever their tags: golang, golang:1.27..."""
+        names = [name for name in local_names(self.client) if re.sub(r":[^/]*$", "", name) == repository]
+        return [self.image(name) for name in names]
+
     def container(self, name: str) -> Container:
         """Raises Failed where there is none."""
         from docker.errors import NotFound
@@ -177,16 +203,52 @@ class Lab:
         """A container that runs. Raises Failed where there is none, or where it has ended: with how."""
         container = self.container(name)
         if not container.running:
-            last = container.log.strip().splitlines()[-1:]
-            said = f"; the last that it wrote: {last[0][:200]}" if last else ""
-            raise Failed(f"the container {name} should run, and is {container.state}{said}")
+            raise Failed(f"the container {name} should run, and is {container.state}{container.last_words}")
         return container
 
-    def containers_of(self, image: Image) -> list[Container]:
-        """The running containers of an image, the oldest first."""
-        listed = self.client.api.containers()
+    def containers(self, *, all: bool = False) -> list[Container]:
+        """The running containers, the oldest first; with `all` those that do not run, too."""
+        listed = self.client.api.containers(all=all)
         found = [self.client.api.inspect_container(entry["Id"]) for entry in reversed(listed)]
-        return [Container(c["Name"].lstrip("/"), c, self) for c in found if c["Image"] == image.id]
+        return [Container(c["Name"].lstrip("/"), c, self) for c in found]
+
+    def containers_of(self, image: Image, *, all: bool = False) -> list[Container]:
+        """The containers of an image, as `containers`."""
+        return [container for container in self.containers(all=all) if container.image == image.id]
+
+    def published(self, port: int) -> Container | None:
+        """The running container that a port of this machine leads to."""
+        for container in self.containers():
+            if any(port in ports for ports in container.ports.values()):
+                return container
+        return None
+
+    def published(self, image: Image, port: str = "8080/tcp") -> int:
+        """The port of this machine that leads to `port` of a running container of the image.
+
+        Raises Failed where no container of it runs, with how the last one ended, or where its port is not published.
+        """
+        running = self.containers_of(image)
+        for container in reversed(running):
+            if container.ports.get(port):
+                return container.ports[port][0]
+        number = port.partition("/")[0]
+        if running:
+            raise Failed(
+                f"a container of {image.name} runs, and its port {number} is not published on this machine",
+                hint=f"docker run -p HOSTPORT:{number} publishes it",
+            )
+        listed = self.client.api.containers(all=True)
+        ended = next((entry["Id"] for entry in listed if entry["ImageID"] == image.id), None)
+        if ended:
+            last = Container(image.name, self.client.api.inspect_container(ended), self)
+            raise Failed(
+                f"no container of {image.name} runs: the last one is {last.state}{last.last_words}",
+                hint="docker logs shows what it wrote before it ended",
+            )
+        older = any(entry["Image"] in (image.name, f"{image.name}:latest") for entry in listed)
+        before = f"; there is one of an earlier {image.name}: run the new one" if older else ""
+        raise Failed(f"no container of {image.name} runs{before}")
 
     def run(self, image: Image, command: Sequence[str], *, timeout: float = RUN_TIMEOUT) -> Ran:
         """Run a command in a container of the image, in place of its own, and remove that again.
@@ -211,6 +273,8 @@ class Lab:
         except (ReadTimeout, ConnectionError):
             raise Failed(f"{' '.join(command)} in {image.name} did not end within {timeout:.0f} s") from None
         except APIError as error:
+            if "executable file not found" in str(error.explanation):
+                raise Failed(f"the image {image.name} has no program {program}") from None
             if error.status_code in (400, 404):
                 raise Failed(f"{image.name} cannot run {program}: {error.explanation}") from None
             raise
@@ -222,9 +286,11 @@ class Lab:
 
         Raises Failed where it has no Dockerfile, or where that does not build.
         """
-        from docker.errors import BuildError
+        from docker.errors import APIError, BuildError
 
         place = self.directory / directory
+        if not place.resolve().is_relative_to(self.directory.resolve()):
+            raise Failed(f"{directory} leads out of the exercise's directory")
         if not (place / "Dockerfile").is_file():
             raise Failed(f"there is no file {directory}/Dockerfile")
         try:
@@ -233,6 +299,10 @@ class Lab:
             )
         except BuildError as error:
             raise Failed(f"{directory}/Dockerfile does not build: {error.msg}") from None
+        except APIError as error:
+            if error.status_code == 400:  # a Dockerfile that is none
+                raise Failed(f"{directory}/Dockerfile does not build: {error.explanation}") from None
+            raise
         return str(image.id)
 
     def get(self, port: int, path: str = "/", *, patience: float = PATIENCE) -> str:
@@ -259,11 +329,31 @@ class Lab:
             time.sleep(0.1)
 
 
-def _context(directory: Path) -> io.BytesIO:
-    """A tar of a directory. Symbolic links are sent as links: a learner's may point anywhere."""
-    packed = io.BytesIO()
-    with tarfile.open(fileobj=packed, mode="w") as tar:
-        for name in sorted(os.listdir(directory)):
-            tar.add(directory / name, arcname=name)
-    packed.seek(0)
-    return packed
+def _context(directory: Path) -> Iterator[bytes]:
+    """A tar of a directory, as clients send it. Symbolic links are sent as links: they may point anywhere."""
+    ignored = directory / ".dockerignore"
+    try:
+        ignore = DockerIgnore(ignored.read_text(errors="replace") if ignored.is_file() else "")
+    except ValueError as error:
+        raise Failed(f"{directory.name}/.dockerignore: {error}") from None
+    return context_tar(directory, ignore, extra={}, keep="Dockerfile")
+
+
+def _file(lab: Lab, container: str, path: str, owner: str) -> bytes:
+    from docker.errors import NotFound
+
+    try:
+        stream, _ = lab.client.api.get_archive(container, path)
+    except NotFound:
+        raise Failed(f"{owner} has no file {path}") from None
+    archive = b""
+    for chunk in stream:
+        archive += chunk
+        if len(archive) > MOST * 16:
+            raise Failed(f"the file {path} of {owner} is too large to look at")
+    with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
+        member = tar.next()
+        content = tar.extractfile(member) if member and member.isfile() else None
+        if content is None:
+            raise Failed(f"{path} of {owner} is not a file")
+        return content.read()
