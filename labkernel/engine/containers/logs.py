@@ -32,6 +32,8 @@ _LAST_SECOND = 253_402_300_799
 BATCH = 1000
 """Lines read at once."""
 _TAIL_BLOCK = 64 << 10
+_BREAK = "\udc0a"
+"""Stands for a newline while lines are encoded: half a surrogate pair is in no text that was decoded."""
 
 
 @dataclass(frozen=True)
@@ -63,16 +65,16 @@ class Log:
         if not self.enabled:
             return
         data = self._unfinished[stream] + data
-        records = []
         ending = self._ending(stream)
+        records = []
         start = 0
+        lines, newline, _ = data.rpartition(b"\n")
+        if newline and max(map(len, lines.split(b"\n"))) < PART:
+            records.append(_records(lines, ending))
+            start = len(lines) + 1
         while True:
-            newline = data.find(b"\n", start, start + PART)
-            if newline >= 0:
-                end = newline + 1
-            elif len(data) - start >= PART:
-                end = start + PART
-            else:
+            end = data.find(b"\n", start, start + PART) + 1 or start + PART
+            if end > len(data):
                 break
             records.append(_record(data[start:end], ending))
             start = end
@@ -173,6 +175,14 @@ class Log:
 def _batch(file: BinaryIO) -> list[tuple[int, Entry | None]]:
     """The next lines, BATCH of them unless the end is near; a line that is still being written is not one."""
     return [(len(raw), _parse(raw)) for raw in islice(file, BATCH) if raw.endswith(b"\n")]
+
+
+def _records(lines: bytes, ending: str) -> bytes:
+    """A record for each of some lines, the last without its newline; made at once, for they may be
+    thousands.
+    """
+    text = encode_basestring(lines.decode("utf-8", "replace").replace("\n", _BREAK))
+    return f'{{"log":{text[:-1]}\\n"{ending}'.replace(_BREAK, f'\\n"{ending}{{"log":"').encode()
 
 
 def _record(line: bytes, ending: str) -> bytes:

@@ -3,7 +3,9 @@ from __future__ import annotations
 import asyncio
 import json
 import subprocess
+import timeit
 from collections.abc import AsyncIterator
+from json.encoder import encode_basestring
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +56,10 @@ def test_the_format_is_json_file_s(tmp_path: Path) -> None:
         ([b"x" * PART + b"\n"], [b"x" * PART, b"\n"]),
         ([b"x" * (PART - 1) + b"\n"], [b"x" * (PART - 1) + b"\n"]),
         ([b"x" * (3 * PART + 1)], [b"x" * PART] * 3 + [b"x"]),
+        ([b"a\n" + b"x" * PART + b"\nb\n"], [b"a\n", b"x" * PART, b"\n", b"b\n"]),
+        ([b"a\n\xe2\x82\nb\nc"], [b"a\n", "\ufffd\n".encode(), b"b\n", b"c"]),
+        ([b'\\n\n"\n{"log":""}\n'], [b"\\n\n", b'"\n', b'{"log":""}\n']),
+        (["\udc0a\n".encode("utf-8", "surrogatepass") * 2], ["\ufffd\ufffd\ufffd\n".encode()] * 2),
     ],
 )
 def test_lines_and_parts(tmp_path: Path, pieces: list[bytes], lines: list[bytes]) -> None:
@@ -70,6 +76,22 @@ def test_how_the_output_is_cut_does_not_matter(tmp_path: Path, text: str, cuts: 
     log = written(tmp_path / "log", *pieces, data)
     assert b"".join(read(log)) == text.encode() if log.path.exists() else not text
     log.path.unlink(missing_ok=True)
+
+
+def test_a_flood_of_short_lines_keeps_the_loop_for_little(tmp_path: Path) -> None:
+    """Beside encoding the same lines and nothing else."""
+    log, data = Log(tmp_path / "log"), b"y\n" * (32 << 10)
+
+    def logged() -> None:
+        log.write("stdout", data)
+
+    def one_by_one() -> None:
+        for line in data.splitlines():
+            f'{{"log":{encode_basestring(line.decode())}}}\n'.encode()
+
+    ours, theirs = (min(timeit.repeat(work, number=1, repeat=7)) for work in (logged, one_by_one))
+    assert ours < 4 * theirs
+    log.close()
 
 
 def test_streams_are_kept_apart(tmp_path: Path) -> None:
