@@ -32,7 +32,7 @@ _DIRECTORY = 1 << 31
 """Bits of Go's os.FileMode, which the API's path stat uses."""
 
 
-class _Reader:
+class PieceReader:
     """A file object over an iterator of bytes, for tarfile."""
 
     def __init__(self, pieces: Iterator[bytes]) -> None:
@@ -120,7 +120,7 @@ def _from_container(
             for piece in chunks(response):
                 console.write(piece)
             return Text()
-        reader = _Reader(chunks(response))
+        reader = PieceReader(chunks(response))
         keep_owner = invocation.options["archive"]
         unpack(reader, directory, rename=(found["name"], name), keep_owner=keep_owner)
     finally:
@@ -144,7 +144,7 @@ def _local_place(path: str, target: Path, *, is_directory: bool) -> tuple[Path, 
     return target.parent, target.name
 
 
-def unpack(reader: _Reader, directory: Path, *, rename: tuple[str, str], keep_owner: bool) -> None:
+def unpack(reader: PieceReader, directory: Path, *, rename: tuple[str, str], keep_owner: bool) -> None:
     """Unpack a container's tar, its first directory renamed. What would be written outside is refused."""
     old, new = rename
 
@@ -192,7 +192,7 @@ def _check_inside(directory: Path, name: str) -> None:
         )
 
 
-def _as_file(reader: _Reader) -> IO[bytes]:
+def _as_file(reader: PieceReader) -> IO[bytes]:
     file: Any = reader  # tarfile's stream mode only reads
     return file  # type: ignore[no-any-return]
 

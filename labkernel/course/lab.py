@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from labkernel.commands.archive import PieceReader
 from labkernel.commands.build_context import context_tar
 from labkernel.commands.dockerignore import DockerIgnore
-from labkernel.commands.archive import PieceReader
 from labkernel.commands.errors import container_names, local_names, nearest
 from labkernel.commands.history import instruction
 from labkernel.course.check import Failed
@@ -96,17 +96,6 @@ class Image:
         """The instructions that made it from the other, which it stands on."""
         return self.instructions[len(other.instructions) :]
 
-    @property
-    def last_words(self) -> str:
-        """Why it was not started, or the last line that it wrote, for the end of a message; often ""."""
-        error = str(self.inspected["State"].get("Error") or "")
-        if error:
-            return f" ({error[:300]})"
-        lines = self.log.strip().splitlines()
-        # The time before it is another one every time.
-        last = re.sub(r"^[\d/:.TZ -]{8,} ", "", lines[-1])[:200] if lines else ""
-        return f"; the last that it wrote: {last}" if last else ""
-
     def file(self, path: str) -> bytes:
         """A file's content. Raises Failed where there is no such file."""
         created = self.lab.client.api.create_container(self.id, ["-"])["Id"]
@@ -154,6 +143,17 @@ class Container:
         """The end of what it wrote, stdout and stderr."""
         written = self.lab.client.api.logs(self.inspected["Id"], tail=2000)
         return bytes(written)[-MOST:].decode(errors="replace")
+
+    @property
+    def last_words(self) -> str:
+        """Why it was not started, or the last line that it wrote, for the end of a message; often ""."""
+        error = str(self.inspected["State"].get("Error") or "")
+        if error:
+            return f" ({error[:300]})"
+        lines = self.log.strip().splitlines()
+        # The time before it is another one every time.
+        last = re.sub(r"^[\d/:.TZ -]{8,} ", "", lines[-1])[:200] if lines else ""
+        return f"; the last that it wrote: {last}" if last else ""
 
     def file(self, path: str) -> bytes:
         """A file's content. Raises Failed where there is no such file."""
@@ -223,32 +223,30 @@ class Lab:
                 return container
         return None
 
-    def published(self, image: Image, port: str = "8080/tcp") -> int:
+    def port_of(self, image: Image, port: str = "8080/tcp") -> int:
         """The port of this machine that leads to `port` of a running container of the image.
 
-        Raises Failed where no container of it runs, with how the last one ended, or where its port is not published.
+        Raises Failed where none runs (with how the last one ended), or where its port is not published.
         """
+        number = port.partition("/")[0]
         running = self.containers_of(image)
         for container in reversed(running):
             if container.ports.get(port):
                 return container.ports[port][0]
-        number = port.partition("/")[0]
         if running:
             raise Failed(
                 f"a container of {image.name} runs, and its port {number} is not published on this machine",
-                hint=f"docker run -p HOSTPORT:{number} publishes it",
+                hint=f"docker run -p PORT:{number} publishes it",
             )
-        listed = self.client.api.containers(all=True)
-        ended = next((entry["Id"] for entry in listed if entry["ImageID"] == image.id), None)
+        others = self.containers(all=True)
+        ended = [container for container in others if container.image == image.id]
         if ended:
-            last = Container(image.name, self.client.api.inspect_container(ended), self)
-            raise Failed(
-                f"no container of {image.name} runs: the last one is {last.state}{last.last_words}",
-                hint="docker logs shows what it wrote before it ended",
-            )
-        older = any(entry["Image"] in (image.name, f"{image.name}:latest") for entry in listed)
-        before = f"; there is one of an earlier {image.name}: run the new one" if older else ""
-        raise Failed(f"no container of {image.name} runs{before}")
+            last = f"the last one is {ended[-1].state}{ended[-1].last_words}"
+            raise Failed(f"no container of {image.name} runs: {last}")
+        names = {image.name, f"{image.name}:latest"}
+        if any(container.inspected["Config"]["Image"] in names for container in others):
+            raise Failed(f"the containers of {image.name} are of an earlier one: run one of the new image")
+        raise Failed(f"no container of {image.name} runs")
 
     def run(self, image: Image, command: Sequence[str], *, timeout: float = RUN_TIMEOUT) -> Ran:
         """Run a command in a container of the image, in place of its own, and remove that again.
