@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from labkernel.cli import engine, images
+from labkernel.cli import assignment, check, engine, images
 from labkernel.commands import Console, Invocation, Result, Text
 from labkernel.commands.command import Command, Group
 from labkernel.commands.parser import Program
@@ -28,6 +28,7 @@ LABKERNEL = Program(
     "A teaching lab for containers that lives in Jupyter, on a container engine of its own.",
     {
         "lab": Command("lab", "[DIRECTORY]", "Open the lessons in JupyterLab: start here", lab, (), (0, 1)),
+        "check": check.CHECK,
         "docker": Command(
             "docker",
             "COMMAND [ARG...]",
@@ -50,6 +51,9 @@ LABKERNEL = Program(
             "images",
             "Make base images without a registry; move images between machines as one file",
             {"make": images.MAKE, "save": images.SAVE, "load": images.LOAD},
+        ),
+        "assignment": Group(
+            "assignment", "For instructors: make exercises from solutions", {"make": assignment.MAKE}
         ),
     },
     ending="`labkernel COMMAND --help` explains a command; `labkernel --version` tells the version.\n"

@@ -7,11 +7,10 @@ its hints are beside that, in `labkernel.hints`. The instructor's directory and 
 from __future__ import annotations
 
 import importlib.util
-import json
 import os
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from labkernel.commands import CommandError
 from labkernel.commands.errors import nearest
 from labkernel.course import places
 from labkernel.course.check import Check
+from labkernel.course.notebook import grade_id, kind, read_notebook
 
 CHECKS = "checks.py"
 
@@ -45,6 +45,17 @@ class Exercise:
         hints = self.cells.get(check, {}).get("labkernel", {}).get("hints", [])
         return tuple(hint for hint in hints if isinstance(hint, str))
 
+    def require(self, checks: Iterable[str]) -> None:
+        """Raises CommandError for a name that none of the checks has: with the nearest."""
+        known = [check.name for check in self.checks]
+        for name in checks:
+            if name not in known:
+                near = nearest(name, known)
+                raise CommandError(
+                    f"{self.name} has no check {name}",
+                    hint=f"did you mean {near}?" if near else f"its checks: {', '.join(known)}",
+                )
+
 
 def find_exercise(word: str | None = None, start: Path | None = None) -> Exercise:
     """The exercise of a directory, or by its number (3, 03), name (web-app) or both (03-web-app).
@@ -58,26 +69,36 @@ def find_exercise(word: str | None = None, start: Path | None = None) -> Exercis
             raise CommandError(
                 "this directory holds no exercise",
                 where=str(start),
-                hint="name one, by number or directory: labkernel check 01",
+                hint="an exercise is checked in its own directory, or by its name: labkernel check 01",
             )
         return load_exercise(start)
-    directory = start / Path(word).expanduser()
+    return load_exercise(named(word, _places(start), "exercise", start))
+
+
+def named(word: str, places: Iterable[Path], what: str, start: Path | None = None) -> Path:
+    """The directory that `word` names: a path from `start`, or a number, name or both in one of `places`.
+
+    `what` is what it should be, for the message. Raises CommandError.
+    """
+    directory = (start or Path.cwd()) / os.path.expanduser(word)
+    if directory.suffix == ".ipynb":
+        directory = directory.parent
     if (directory / CHECKS).is_file():
-        return load_exercise(directory)
+        return directory
     known: dict[str, Path] = {}
-    for place in _places(start):
-        for directory in _exercises(place):
+    for place in places:
+        for directory in exercises_in(place):
             known.setdefault(directory.name, directory)
     wanted = re.sub(r"^\d$", r"0\g<0>", word)
     for name, directory in known.items():
         number, _, title = name.partition("-")
         if wanted in (name, number, title):
-            return load_exercise(directory)
-    near = nearest(word, known)
+            return directory
+    near = nearest(word, [*known, *(name.partition("-")[2] for name in known)])
     raise CommandError(
-        f"there is no exercise {word}",
-        where=str(start),
-        hint=f"did you mean {near}?" if near else f"exercises: {', '.join(sorted(known)) or 'none here'}",
+        f"there is no {what} {word}",
+        where=str(start or Path.cwd()),
+        hint=f"did you mean {near}?" if near else f"{what}s: {', '.join(sorted(known)) or 'none here'}",
     )
 
 
@@ -89,7 +110,8 @@ def _places(start: Path) -> Iterator[Path]:
     yield places.exercises()
 
 
-def _exercises(place: Path) -> list[Path]:
+def exercises_in(place: Path) -> list[Path]:
+    """The directories in `place` that hold checks, by name."""
     if not os.access(place, os.R_OK | os.X_OK) or not place.is_dir():
         return []
     return sorted(path for path in place.iterdir() if (path / CHECKS).is_file())
@@ -97,7 +119,7 @@ def _exercises(place: Path) -> list[Path]:
 
 def load_exercise(directory: Path) -> Exercise:
     """Read an exercise's notebook and checks. Raises CommandError, which says what is wrong with them."""
-    directory = directory.absolute()
+    directory = Path(os.path.abspath(directory))  # a name is needed, and `..` is none
     notebook = _notebook(directory)
     return Exercise(
         name=directory.name,
@@ -122,17 +144,16 @@ def _notebook(directory: Path) -> Path:
 
 def _check_cells(notebook: Path) -> dict[str, Mapping[str, Any]]:
     try:
-        cells = json.loads(notebook.read_bytes())["cells"]
-        metadata = [cell["metadata"] for cell in cells]
-        return {
-            data["nbgrader"]["grade_id"]: data for data in metadata if data.get("nbgrader", {}).get("grade")
-        }
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise CommandError(
-            f"this is not a notebook: {type(error).__name__}: {error}",
-            where=str(notebook),
-            hint="get a fresh copy of the exercise",
-        ) from None
+        cells = read_notebook(notebook)["cells"]
+    except CommandError as error:
+        error.hint = "get a fresh copy of the exercise"
+        raise
+    found: dict[str, Mapping[str, Any]] = {}
+    for cell in cells:
+        name = grade_id(cell)
+        if name and kind(cell) == "check":
+            found.setdefault(name, cell["metadata"])
+    return found
 
 
 def _load_checks(directory: Path) -> tuple[Check, ...]:

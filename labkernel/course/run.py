@@ -24,6 +24,18 @@ def run_checks(exercise: Exercise, lab: Lab, names: Collection[str] = ()) -> Rep
     )
 
 
+def not_run(exercise: Exercise, why: str, names: Collection[str] = ()) -> Report:
+    """The report where no check could be run, because of something that is not the learner's doing."""
+    return Report(
+        exercise.name,
+        [
+            Checked(check.name, check.title, "error", exercise.points(check.name), why)
+            for check in exercise.checks
+            if not names or check.name in names
+        ],
+    )
+
+
 def _run(exercise: Exercise, lab: Lab, check: Check, done: dict[str, Checked]) -> Checked:
     if check.name not in done:
         missing = [other for other in check.after if _run(exercise, lab, other, done).outcome != "pass"]

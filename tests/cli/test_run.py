@@ -13,11 +13,11 @@ from tests.support.daemons import Daemon
 from tests.support.room import wait_until
 
 
-def plain(*argv: str, **environment: str) -> subprocess.CompletedProcess[str]:
+def plain(*argv: str, cwd: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
     """`labkernel ARGS` where no engine can be reached."""
     env = {**os.environ, "DOCKER_HOST": "unix:///nonexistent/engine.sock", **environment}
     return subprocess.run(
-        [*LABKERNEL, *argv], capture_output=True, text=True, env=env, timeout=60, check=False
+        [*LABKERNEL, *argv], capture_output=True, text=True, env=env, cwd=cwd, timeout=60, check=False
     )
 
 

@@ -1,0 +1,39 @@
+"""The files of an exercise's or a lesson's directory, as they are handed out: symbolic links are followed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from labkernel.commands import CommandError
+
+_LEFT_OUT = (".ipynb_checkpoints", "__pycache__", ".DS_Store")
+"""What programs leave behind. Other names with a dot are files like any: .dockerignore is one."""
+
+
+def files(directory: Path) -> Iterator[Path]:
+    """Each file below `directory`, relative to it, in order of names; links count as what they lead to.
+
+    Raises CommandError for a link that leads nowhere or into a directory around itself, and for what is
+    neither file nor directory; OSError for what cannot be read.
+    """
+    yield from _below(directory, Path(), (directory.resolve(),))
+
+
+def _below(directory: Path, name: Path, around: tuple[Path, ...]) -> Iterator[Path]:
+    for entry in sorted(os.listdir(directory / name)):
+        if entry in _LEFT_OUT:
+            continue
+        path = directory / name / entry
+        if path.is_dir():
+            real = path.resolve()
+            if real in around:
+                raise CommandError("a symbolic link leads into a directory around itself", where=str(path))
+            yield from _below(directory, name / entry, (*around, real))
+        elif path.is_file():
+            yield name / entry
+        elif path.is_symlink():
+            raise CommandError(f"a symbolic link leads nowhere: {os.readlink(path)}", where=str(path))
+        else:
+            raise CommandError("this is neither a file nor a directory", where=str(path))
