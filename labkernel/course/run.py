@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Sequence
 
+from labkernel.commands.errors import explain
 from labkernel.course.check import Check, Failed
 from labkernel.course.exercise import Exercise
 from labkernel.course.lab import Lab
 from labkernel.course.outcome import Checked, Outcome, Report
 
+Begun = Callable[[Check, Sequence[Checked]], None]
+"""Told of each check as it begins, and of what came of those before it."""
 
-def run_checks(exercise: Exercise, lab: Lab, names: Collection[str] = ()) -> Report:
+
+def run_checks(
+    exercise: Exercise, lab: Lab, names: Collection[str] = (), *, begun: Begun | None = None
+) -> Report:
     """Run an exercise's checks, or those of `names` with what they depend on; report those asked for.
 
     Never raises: what goes wrong in a check is its outcome.
     """
     done: dict[str, Checked] = {}
-    for check in exercise.checks:
-        if not names or check.name in names:
-            _run(exercise, lab, check, done)
-    return Report(
-        exercise.name, [done[check.name] for check in exercise.checks if not names or check.name in names]
-    )
+    chosen = _chosen(exercise, names)
+    for check in chosen:
+        _run(exercise, lab, check, done, begun)
+    return Report(exercise.name, [done[check.name] for check in chosen])
 
 
 def not_run(exercise: Exercise, why: str, names: Collection[str] = ()) -> Report:
@@ -30,33 +34,60 @@ def not_run(exercise: Exercise, why: str, names: Collection[str] = ()) -> Report
         exercise.name,
         [
             Checked(check.name, check.title, "error", exercise.points(check.name), why)
-            for check in exercise.checks
-            if not names or check.name in names
+            for check in _chosen(exercise, names)
         ],
     )
 
 
-def _run(exercise: Exercise, lab: Lab, check: Check, done: dict[str, Checked]) -> Checked:
+def _chosen(exercise: Exercise, names: Collection[str]) -> list[Check]:
+    return [check for check in exercise.checks if not names or check.name in names]
+
+
+def _run(
+    exercise: Exercise, lab: Lab, check: Check, done: dict[str, Checked], begun: Begun | None
+) -> Checked:
     if check.name not in done:
-        missing = [other for other in check.after if _run(exercise, lab, other, done).outcome != "pass"]
-        outcome: tuple[Outcome, str, str | None]
-        if any(done[other.name].outcome == "error" for other in missing):
-            outcome = "error", f"not looked at: {missing[0].name} could not be checked", None
-        elif missing:
-            outcome = "skipped", f"comes after: {missing[0].title.splitlines()[0]}", None
-        else:
-            outcome = _outcome(check, lab)
-        kind, message, hint = outcome
-        hints = (*filter(None, [hint]), *exercise.hints(check.name)) if kind == "fail" else ()
-        done[check.name] = Checked(check.name, check.title, kind, exercise.points(check.name), message, hints)
+        before = [_run(exercise, lab, other, done, begun) for other in check.after]
+        outcome, message, hint = _hindered(before) or _outcome(check, lab, done, begun)
+        hints = (*filter(None, [hint]), *exercise.hints(check.name)) if outcome == "fail" else ()
+        done[check.name] = Checked(
+            check.name, check.title, outcome, exercise.points(check.name), message, hints
+        )
     return done[check.name]
 
 
-def _outcome(check: Check, lab: Lab) -> tuple[Outcome, str, str | None]:
+def _hindered(before: Sequence[Checked]) -> tuple[Outcome, str, None] | None:
+    """The outcome of a check where one of those `before` it did not pass; it names the one to look at."""
+    for checked in before:
+        if checked.outcome == "error":
+            return "error", f"not looked at: `{checked.name}` could not be checked", None
+    for checked in before:
+        if checked.outcome == "skipped":
+            return "skipped", checked.message, None
+        if checked.outcome == "fail":
+            return "skipped", f"comes after `{checked.name}`: {checked.message}", None
+    return None
+
+
+def _outcome(
+    check: Check, lab: Lab, done: dict[str, Checked], begun: Begun | None
+) -> tuple[Outcome, str, str | None]:
+    if begun:
+        begun(check, list(done.values()))
     try:
         check(lab)
     except Failed as failure:
         return "fail", failure.message, failure.hint
-    except Exception as error:  # whatever it is, it is ours and not the learner's
-        return "error", f"the check itself failed: {type(error).__name__}: {error}", None
+    except (Exception, SystemExit) as error:  # whatever it is, it is ours and not the learner's
+        return "error", _explained(error), None
     return "pass", "", None
+
+
+def _explained(error: BaseException) -> str:
+    """What the engine said, or where it is not; else the exception that the check ended with."""
+    from docker.errors import DockerException
+    from requests.exceptions import RequestException
+
+    if isinstance(error, DockerException | RequestException):
+        return explain(error, "").text
+    return f"the check itself failed: {type(error).__name__}: {error}"

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from textwrap import indent
 
 from labkernel.commands import Result
-from labkernel.course import Checked, Report
+from labkernel.course import Check, Checked, Report
+from labkernel.course.outcome import Outcome
 from labkernel.notebook.style import (
     BOX,
     FAILED,
@@ -34,63 +35,83 @@ class CheckReport(Result):
 
     report: Report
     hints: Mapping[str, int]
+    is_shown: bool = False
+    """The cell shows it already, in place of the checks under way."""
 
     def __post_init__(self) -> None:
         self.exit_code = self.report.exit_code
 
     @property
     def verdict(self) -> str:
-        """Such as "01-web-base: 2 of 5 checks pass, 3 of 10 points"."""
+        """Such as "01-web-base: 2 of 5 checks passed, 3 of 10 points"."""
         checks = self.report.checks
-        passed = sum(checked.outcome == "pass" for checked in checks)
-        text = f"{self.report.exercise}: {passed} of {len(checks)} {_counted('check', len(checks))} pass"
+        text = f"{self.report.exercise}: {_number(checks, 'pass')} of {len(checks)} checks passed"
         most = sum(checked.max_points for checked in checks)
         if most:
             text += f", {sum(checked.points or 0 for checked in checks):g} of {most:g} points"
-        return text
+        unknown = _number(checks, "error")
+        return text + (f"; {unknown} could not be checked, which is not your doing" if unknown else "")
 
     @property
     def text(self) -> str:
-        return "\n".join([self.verdict, "", *map(self._text, self.report.checks)])
+        rows = [_row_text(checked, self._hints(checked)) for checked in self.report.checks]
+        return "\n".join([*rows, *([self.verdict] if len(rows) != 1 else [])])
 
-    def _text(self, checked: Checked) -> str:
-        lines = [f"{MARKS[checked.outcome]} {_points(checked):>7}  {checked.name}: {_title(checked)}"]
-        lines += [indent(line, _INDENT) for line in (checked.message, *self._hints(checked)) if line]
-        return "\n".join(lines)
+    def _repr_html_(self) -> str:
+        rows = [_row_html(checked, self._hints(checked)) for checked in self.report.checks]
+        mark = "✔ " if self.report.passed else ""
+        verdict = div("margin:5px 0 2px 0", mark, escape(self.verdict)) if len(rows) != 1 else ""
+        return div(BOX, _list(rows), verdict)
 
     def _hints(self, checked: Checked) -> list[str]:
         shown = checked.hints[: self.hints.get(checked.name, 0)]
         return [f"hint {number} of {len(checked.hints)}: {hint}" for number, hint in enumerate(shown, 1)]
 
-    def _repr_html_(self) -> str:
-        rows = [self._row(checked) for checked in self.report.checks]
-        mark = "✔ " if self.report.passed else ""
-        return div(
-            BOX,
-            div(f"border:{LINE};border-radius:5px;overflow:hidden", *rows),
-            div("margin:5px 0 2px 0", mark, escape(self.verdict)),
-        )
 
-    def _row(self, checked: Checked) -> str:
-        below = [
-            div("white-space:pre-wrap;margin:2px 0", prose(checked.message)) if checked.message else "",
-            *(
-                div(f"white-space:pre-wrap;margin:3px 0;padding:2px 8px;background:{FAINT}", prose(hint))
-                for hint in self._hints(checked)
-            ),
-        ]
-        first = div(
-            "display:flex;gap:10px;align-items:baseline",
-            span("flex:0 0 14px;font-weight:bold", MARKS[checked.outcome]),
-            span("flex:1 1 auto;min-width:0", prose(_title(checked))),
-            span(f"flex:0 0 auto;{MONOSPACE};{MUTED}", escape(checked.name)),
-            span(f"flex:0 0 56px;text-align:right;white-space:nowrap;{MUTED}", escape(_points(checked))),
-        )
-        rest = div("padding-left:24px", *below) if any(below) else ""
-        colour = _COLOURS[checked.outcome]
-        return div(
-            f"padding:4px 10px;border-left:4px solid {colour};border-bottom:1px solid {FAINT}", first, rest
-        )
+def running_text(check: Check, done: Sequence[Checked]) -> str:
+    """The checks that are done, and the one under way."""
+    return "\n".join(
+        [*(_row_text(checked, []) for checked in done), f"▶ {check.name}: {_first(check.title)}"]
+    )
+
+
+def running_html(check: Check, done: Sequence[Checked]) -> str:
+    """The same as HTML."""
+    rows = [_row_html(checked, []) for checked in done]
+    return div(BOX, _list([*rows, _row(FAINT, "▶", check.title, check.name, "", [])]))
+
+
+def _row_text(checked: Checked, hints: Sequence[str]) -> str:
+    points = _points(checked)
+    end = f" ({points})" if points else ""
+    lines = [f"{MARKS[checked.outcome]} {checked.name}: {_first(checked.title)}{end}"]
+    return "\n".join([*lines, *(indent(text, _INDENT) for text in (checked.message, *hints) if text)])
+
+
+def _row_html(checked: Checked, hints: Sequence[str]) -> str:
+    below = [div("white-space:pre-wrap;margin:2px 0", prose(checked.message))] if checked.message else []
+    style = f"white-space:pre-wrap;margin:3px 0;padding:2px 8px;background:{FAINT}"
+    below += [div(style, prose(hint)) for hint in hints]
+    colour, mark = _COLOURS[checked.outcome], MARKS[checked.outcome]
+    return _row(colour, mark, checked.title, checked.name, _points(checked), below)
+
+
+def _row(colour: str, mark: str, title: str, name: str, points: str, below: Sequence[str]) -> str:
+    first = div(
+        "display:flex;gap:10px;align-items:baseline",
+        span("flex:0 0 14px;font-weight:bold", mark),
+        span("flex:1 1 auto;min-width:0", prose(_first(title))),
+        span(f"flex:0 0 auto;{MONOSPACE};{MUTED}", escape(name)),
+        span(f"flex:0 0 78px;text-align:right;white-space:nowrap;{MUTED}", escape(points)),
+    )
+    rest = div("padding-left:24px", *below) if below else ""
+    return div(
+        f"padding:4px 10px;border-left:4px solid {colour};border-bottom:1px solid {FAINT}", first, rest
+    )
+
+
+def _list(rows: Sequence[str]) -> str:
+    return div(f"border:{LINE};border-radius:5px;overflow:hidden", *rows)
 
 
 def prose(text: str) -> str:
@@ -101,16 +122,17 @@ def prose(text: str) -> str:
     )
 
 
-def _title(checked: Checked) -> str:
-    return checked.title.splitlines()[0]
+def _first(title: str) -> str:
+    return title.splitlines()[0]
 
 
 def _points(checked: Checked) -> str:
-    """Such as 2/3; ?/3 for what could not be checked; nothing for what is worth nothing."""
+    """Such as "2/3 points", "?/3 points" for what could not be checked; "" for what is worth nothing."""
     if not checked.max_points:
         return ""
-    return f"{'?' if checked.points is None else f'{checked.points:g}'}/{checked.max_points:g}"
+    points = "?" if checked.points is None else f"{checked.points:g}"
+    return f"{points}/{checked.max_points:g} {'point' if checked.max_points == 1 else 'points'}"
 
 
-def _counted(word: str, number: int) -> str:
-    return word if number == 1 else f"{word}s"
+def _number(checks: Sequence[Checked], outcome: Outcome) -> int:
+    return sum(checked.outcome == outcome for checked in checks)

@@ -9,10 +9,11 @@ from typing import Any
 from labkernel.commands import Command, parse
 from labkernel.commands.errors import container_names, local_names
 from labkernel.commands.table import COMMANDS, GROUPS
+from labkernel.course import find_exercise
 from labkernel.notebook.choice import Choice
 
 _MAGIC = re.compile(
-    r"\s*(?:\w+\s*=\s*)?%(%?)(docker|container|image|layers|ports|dockerfile)\s(.*)", re.DOTALL
+    r"\s*(?:\w+\s*=\s*)?%(%?)(docker|container|image|layers|ports|check|dockerfile)\s(.*)", re.DOTALL
 )
 
 
@@ -50,6 +51,8 @@ class Completion:
         """The words that may follow `before`, a command line without `docker`."""
         if before[:1] in (["%layers"], ["%ports"]):
             return [*self._containers(), *(self._images() if before[0] == "%layers" else [])]
+        if before[:1] == ["%check"]:
+            return _checks()
         if not before:
             return [*COMMANDS, *GROUPS]
         if before[0] in GROUPS and len(before) == 1:
@@ -84,6 +87,14 @@ class Completion:
             client.close()
 
 
+def _checks() -> list[str]:
+    """The names of this exercise's checks."""
+    try:
+        return [check.name for check in find_exercise().checks]
+    except Exception:  # completion says nothing rather than fail while someone types
+        return []
+
+
 def _command(before: list[str]) -> Command | None:
     try:
         return parse([*before[: 2 if before[0] in GROUPS else 1], "--help"]).command
@@ -110,5 +121,11 @@ def words_before_cursor(text: str, line_number: int, line: str) -> list[str] | N
         words.append("")
     if magic == "docker" and words[0] == "docker" and len(words) > 1:
         words = words[1:]
-    before = {"docker": [], "dockerfile": ["build"], "layers": ["%layers"], "ports": ["%ports"]}
+    before = {
+        "docker": [],
+        "dockerfile": ["build"],
+        "layers": ["%layers"],
+        "ports": ["%ports"],
+        "check": ["%check"],
+    }
     return [*before.get(magic, [magic]), *words]

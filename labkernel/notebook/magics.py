@@ -1,8 +1,8 @@
 """The magics: what a learner types in a cell, handed to the docker-style commands.
 
 `%docker` takes a line as a slide shows it; `%container` and `%image` are the same with the group's word left
-out; `%%docker` takes several lines, `%%dockerfile` a Dockerfile. `%layers` and `%ports` draw pictures. Each
-returns a Result, so that `running = %container ps` works.
+out; `%%docker` takes several lines, `%%dockerfile` a Dockerfile. `%layers` and `%ports` draw pictures,
+`%check` checks an exercise. Each returns a Result, so that `running = %container ps` works.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from labkernel.notebook.build_console import BuildConsole
 from labkernel.notebook.build_report import BuildReport
 from labkernel.notebook.cell_console import CellConsole
 from labkernel.notebook.cell_lines import commands, without_docker
+from labkernel.notebook.check_magic import HELP, Checker
 from labkernel.notebook.choice import Choice
 from labkernel.notebook.display import show
 from labkernel.notebook.dockerfile_cell import read_cell
@@ -49,12 +50,14 @@ class LabMagics:
     def __init__(self, shell: InteractiveShell, choice: Choice) -> None:
         self.shell = shell
         self.choice = choice
+        self.checker = Checker()
         self.line: dict[str, Callable[[str], Result]] = {
             "docker": self.docker,
             "container": self.container,
             "image": self.image,
             "layers": self.layers,
             "ports": self.ports,
+            "check": self.check,
         }
         self.cell: dict[str, Callable[[str, str], Result | None]] = {
             "docker": self.docker_cell,
@@ -118,6 +121,14 @@ class LabMagics:
                 return Text("Usage:  %ports [CONTAINER...]\n\nShow the published ports of running containers")
             with self._client() as client:
                 return ports_table(client, names)
+
+    def check(self, line: str) -> Result:
+        """Check this exercise: %check, or %check NAME...; failing again gives one more hint"""
+        with failures_shown():
+            names = self.words(line)
+            if names == ["--help"]:
+                return Text(HELP)
+            return self.checker.check(self._client, names, live=self.is_live)
 
     def words(self, text: str) -> list[str]:
         """The words of a line, with the notebook's variables in place."""

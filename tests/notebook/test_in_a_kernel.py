@@ -13,6 +13,7 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
+from tests.course.small_exercise import CHECKS, write_solution
 from tests.support.daemons import Daemon
 
 
@@ -137,3 +138,26 @@ def test_a_container_that_never_stops_printing_does_not_fill_the_cell(
 def test_the_environment_is_there_for_the_shell(kernel: Kernel) -> None:
     kernel.run("%docker create --name seen busybox true")
     assert "seen" in text(kernel.run("!docker ps -a"))
+
+
+def test_checks_under_way_are_shown_and_the_report_takes_their_place(kernel: Kernel, tmp_path: Path) -> None:
+    slow = """
+import time
+from pathlib import Path
+
+@check
+def slow(lab: Lab) -> None:
+    '''This takes its time.'''
+    Path("begun").touch()
+    time.sleep(0.6 if Path("again").exists() else 60)
+"""
+    directory = write_solution(tmp_path, checks=CHECKS + slow)
+    kernel.run(f"%cd {directory}")
+    shown, *_ = outputs = kernel.interrupted("%check image slow", (directory / "begun").exists)
+    assert "▶ slow: This takes its time." in shown.data["text/plain"]
+    assert "✘ image: " in shown.data["text/plain"]
+    assert "interrupted" in text(outputs)
+    (directory / "again").touch()
+    (report,) = kernel.run("%check image slow")
+    assert "✔ slow: This takes its time." in report.data["text/plain"]
+    assert "✔" in report.data["text/html"]
