@@ -33,6 +33,11 @@ PROGRAMS = {
     "mmdebstrap": ("mmdebstrap", "the peer that knows what a minimal Debian holds"),
     "curl": ("curl", "reads published ports, as the slides do"),
     "chromium": ("chromium", "the lab in a browser"),
+    "Xvfb": ("xvfb", "the virtual screen"),
+    "xclock": ("x11-apps", "a program with a window"),
+    "xev": ("x11-utils", "says what keys and buttons reach it"),
+    "xhost": ("x11-xserver-utils", "changes the screen's access list, as the slides do"),
+    "xauth": ("xauth", "reads the screen's cookie"),
 }
 
 
