@@ -80,7 +80,7 @@ LAYERS = {
     _BUILD: Layer((_IMAGE, _LINUX)),
     _IMAGE: Layer((_DISTRIBUTION, _LINUX), ("zstandard",)),
     _DISTRIBUTION: Layer(),
-    _CATALOG: Layer((), ("debian", "pysequoia", "zstandard", "requests", "urllib3")),
+    _CATALOG: Layer((_LINUX,), ("debian", "pysequoia", "zstandard", "requests", "urllib3")),
     _NETWORK: Layer((_LINUX,), ("pyroute2",)),
     _RUNTIME: Layer((_LINUX, "labkernel.engine.runtime.launcher"), ("pyseccomp",)),
     # Started as `python -I -S`: nothing installed is within its reach.

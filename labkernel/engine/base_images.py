@@ -17,6 +17,7 @@ from typing import Any
 from labkernel.engine.build.builder import Builder
 from labkernel.engine.build.context import BuildContext
 from labkernel.engine.build.interface import BuildOptions
+from labkernel.engine.build.threads import in_thread
 from labkernel.engine.catalog.catalog import Catalog
 from labkernel.engine.catalog.made import MadeImage, Progress
 from labkernel.engine.catalog.names import resolve as resolve_catalog
@@ -26,6 +27,7 @@ from labkernel.engine.image import config as image_config
 from labkernel.engine.image.images import Image, Images
 from labkernel.engine.image.reference import DEFAULT_DOMAIN, OFFICIAL_PREFIX, Reference, parse_reference
 from labkernel.engine.image.registries import Registries
+from labkernel.engine.image.store import Store
 from labkernel.engine.image.tarwriter import write_tar
 
 log = logging.getLogger(__name__)
@@ -118,7 +120,7 @@ class BaseImages:
             try:
                 image = await self._store(made, output)
             finally:
-                await asyncio.to_thread(made.discard)
+                await in_thread(made.discard)
         references = [parse_reference(text).with_default_tag() for text in made.references]
         for reference in references:
             self._images.tag(image.id, reference)
@@ -130,20 +132,18 @@ class BaseImages:
         if made.recipe is not None:
             assert self.builder is not None
             (made.recipe.context / "Dockerfile").write_text(made.recipe.dockerfile)
-            with self._images.store.temporary() as place:
-                context = await asyncio.to_thread(_receive, made.recipe.context, place)
-            with context:
+            with await in_thread(_receive, made.recipe.context, self._images.store) as context:
                 # The host's network: as an ordinary user it may be the only one that leads out.
                 options = BuildOptions(host_config={"NetworkMode": "host"})
                 return self._images.get(await self.builder.build(context, options, output))
         assert made.rootfs is not None
-        layer = await asyncio.to_thread(self._images.store.layers.adopt, made.rootfs, None)
+        layer = await in_thread(self._images.store.layers.adopt, made.rootfs, None)
         document = {**made.config, "rootfs": {"type": "layers", "diff_ids": [layer.diff_id]}}
         document.setdefault("created", image_config.timestamp())
         return self._images.create(document)
 
 
-def _receive(directory: Path, place: Path) -> BuildContext:
+def _receive(directory: Path, store: Store) -> BuildContext:
     """A directory as the builder takes it: a tar, written at one end of a pipe and read at the other."""
     read_end, write_end = os.pipe()
 
@@ -154,7 +154,7 @@ def _receive(directory: Path, place: Path) -> BuildContext:
     packer = threading.Thread(target=pack, name="recipe-context")
     packer.start()
     try:
-        with os.fdopen(read_end, "rb") as tar:
+        with os.fdopen(read_end, "rb") as tar, store.temporary() as place:
             return BuildContext.receive(tar, place)
     finally:
         packer.join()

@@ -13,7 +13,7 @@ from typing import Any
 from labkernel.engine.database import Database
 from labkernel.engine.errors import Conflict, InvalidParameter, NotFound
 from labkernel.engine.events import Events
-from labkernel.engine.image import trees
+from labkernel.engine.linux import trees
 from labkernel.engine.timestamps import rfc3339
 
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+")

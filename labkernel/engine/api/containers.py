@@ -28,14 +28,12 @@ def _named(engine: Engine, request: Request) -> Container:
 
 
 async def list_(engine: Engine, request: Request) -> Answer:
-    return Response.json(
-        engine.containers.summaries(
-            all=request.flag("all"),
-            limit=request.integer("limit", 0) or 0,
-            size=request.flag("size"),
-            filters=request.filters(),
-        )
+    containers = engine.containers.select(
+        all=request.flag("all"), limit=request.integer("limit", 0) or 0, filters=request.filters()
     )
+    if request.flag("size"):
+        return Response.json(await asyncio.to_thread(engine.containers.summaries, containers, size=True))
+    return Response.json(engine.containers.summaries(containers))
 
 
 async def create(engine: Engine, request: Request) -> Answer:
@@ -46,7 +44,10 @@ async def create(engine: Engine, request: Request) -> Answer:
 
 
 async def inspect(engine: Engine, request: Request) -> Answer:
-    return Response.json(engine.containers.inspect(_named(engine, request), size=request.flag("size")))
+    container = _named(engine, request)
+    if request.flag("size"):
+        return Response.json(await asyncio.to_thread(engine.containers.inspect, container, size=True))
+    return Response.json(engine.containers.inspect(container))
 
 
 async def start(engine: Engine, request: Request) -> Answer:
@@ -158,9 +159,12 @@ async def update(engine: Engine, request: Request) -> Answer:
 
 async def top(engine: Engine, request: Request) -> Answer:
     container = engine.containers.running(request.parameters["name"])
-    pids = engine.launcher.processes(container.id)
     arguments = request.argument("ps_args") or "-ef"
-    return Response.json(await asyncio.to_thread(processes.top, pids, arguments))
+
+    def top() -> dict[str, Any]:
+        return processes.top(engine.launcher.processes(container.id), arguments)
+
+    return Response.json(await asyncio.to_thread(top))
 
 
 async def stats(engine: Engine, request: Request) -> Answer:

@@ -55,11 +55,16 @@ async def list_(engine: Engine, request: Request) -> Answer:
     if name := request.argument("filter"):
         filters.setdefault("reference", []).append(name)
     check_filters(filters, _FILTERS)
-    shared = request.flag("shared-size")
-    found = engine.images.list(all=request.flag("all"))
-    shown = [
-        engine.images.summary(image, shared_size=shared) for image in found if _passes(engine, image, filters)
-    ]
+    every, shared = request.flag("all"), request.flag("shared-size")
+
+    def summaries() -> list[dict[str, Any]]:
+        return [
+            engine.images.summary(image, shared_size=shared)
+            for image in engine.images.list(all=every)
+            if _passes(engine, image, filters)
+        ]
+
+    shown = await asyncio.to_thread(summaries)
     if request.api_version < (1, 44):
         shown = [summary | {"VirtualSize": summary["Size"]} for summary in shown]
     if names := filters.get("reference"):
@@ -159,7 +164,7 @@ async def prune(engine: Engine, request: Request) -> Answer:
     check_filters(filters, ("dangling", "label", "label!", "until"))
     only_dangling = filters.get("dangling", ["true"])[0].lower() in ("1", "true")
     records: list[dict[str, str]] = []
-    before = engine.images.disk_usage(lambda _: 0)["LayersSize"]
+    before = engine.images.layers_size()
     for image in engine.images.list():
         names = [ref.familiar for ref in engine.images.references(image.id)]
         if engine.containers.image_users(image.id) or (names and only_dangling):
@@ -171,7 +176,7 @@ async def prune(engine: Engine, request: Request) -> Answer:
                 )
             except EngineError:  # another image stands on it
                 continue
-    after = engine.images.disk_usage(lambda _: 0)["LayersSize"]
+    after = engine.images.layers_size()
     return Response.json({"ImagesDeleted": records or None, "SpaceReclaimed": before - after})
 
 

@@ -228,7 +228,7 @@ def _disk_usage(engine: Engine) -> dict[str, Any]:
         }
         for volume in engine.volumes.list()
     ]
-    containers = engine.containers.summaries(all=True, size=True)
+    containers = engine.containers.summaries(engine.containers.select(all=True), size=True)
     return usage | {"Containers": containers, "Volumes": volumes, "BuildCache": None, "BuilderSize": 0}
 
 

@@ -18,7 +18,6 @@ from pathlib import Path
 
 from labkernel.engine.build.sources import File, Found, metadata_hash, transfer
 from labkernel.engine.errors import System
-from labkernel.engine.image import trees
 from labkernel.engine.image.tarformat import (
     BLOCK_DEVICE,
     CHARACTER,
@@ -28,6 +27,7 @@ from labkernel.engine.image.tarformat import (
     SYMLINK,
 )
 from labkernel.engine.image.whiteouts import Overlay, is_kept, is_whiteout
+from labkernel.engine.linux import trees
 
 _LINK_LIMIT = 255  # as many as Docker follows
 _TYPES = {

@@ -6,7 +6,6 @@ import asyncio
 import errno
 import fcntl
 import os
-import shutil
 import tempfile
 import time
 from collections.abc import Callable
@@ -14,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from labkernel.engine.catalog.made import MadeImage, Progress, Reporter, RunInRootfs
+from labkernel.engine.catalog.made import MadeImage, Progress, Reporter, RunInRootfs, discard
 from labkernel.engine.catalog.names import DESCRIPTIONS, Entry, resolve, unknown_tag
 from labkernel.engine.errors import NotFound, System
 
@@ -60,14 +59,14 @@ class Catalog:
         steps = {"busybox": 4, "debian": 5, "golang": 2}[entry.repository]
         report = Reporter(progress, steps)
         with await self._alone(progress, steps):
+            await report.in_thread(self._remove_left_over)
             directory, lock = self._directory()
             try:
                 made = replace(await self._make(entry, directory, report), lock=lock)
-                self._forget_unused()
+                await report.in_thread(self._forget_unused)
                 return made
             except BaseException as error:
-                shutil.rmtree(directory, ignore_errors=True)
-                os.close(lock)
+                await report.in_thread(discard, directory, lock)
                 if isinstance(error, OSError):
                     raise System(f"cannot make {name}: {error}", hint=_space_hint(error)) from error
                 raise
@@ -142,18 +141,18 @@ class Catalog:
                 if time.time() - file.stat().st_mtime > _UNUSED_AFTER:
                     file.unlink()
 
-    def _directory(self) -> tuple[Path, int]:
-        """A fresh directory to make an image in, and its lock; what killed engines left is removed.
-
-        A directory is in use while the lock in it is held: until its image is discarded, or its engine is
-        killed.
-        """
+    def _remove_left_over(self) -> None:
+        """Removes what killed engines left: a directory is in use while the lock in it is held."""
         self._work.mkdir(parents=True, exist_ok=True)
         for old in self._work.iterdir():
             lock = os.open(old / "lock", os.O_WRONLY | os.O_CREAT, 0o600)
             if _try_lock(lock):
-                shutil.rmtree(old, ignore_errors=True)
-            os.close(lock)
+                discard(old, lock)
+            else:
+                os.close(lock)
+
+    def _directory(self) -> tuple[Path, int]:
+        """A fresh directory to make an image in, and its lock, to be held until the image is discarded."""
         directory = Path(tempfile.mkdtemp(dir=self._work))
         lock = os.open(directory / "lock", os.O_WRONLY | os.O_CREAT, 0o600)
         _try_lock(lock)

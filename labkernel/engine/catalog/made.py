@@ -6,13 +6,15 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ParamSpec, Protocol, TypeVar
+
+from labkernel.engine.linux import trees
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -80,9 +82,15 @@ class MadeImage:
 
     def discard(self) -> None:
         """Removes what is left of the making; once."""
-        shutil.rmtree(self.directory, ignore_errors=True)
-        if self.lock is not None:
-            os.close(self.lock)
+        discard(self.directory, self.lock)
+
+
+def discard(directory: Path, lock: int | None) -> None:
+    """Removes a directory that an image was made in; what cannot be removed is left to the next making."""
+    with suppress(OSError):
+        trees.remove(directory)
+    if lock is not None:
+        os.close(lock)
 
 
 class Cancelled(Exception):

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
 from labkernel.engine.errors import System
+from labkernel.engine.linux import trees
 
 # Every one is a link into /usr since Debian 12; lib64 and the like are there on some architectures only.
 _MERGED = re.compile(r"s?bin|lib(32|64|x32|o32)?")
@@ -93,7 +94,7 @@ class Rootfs:
             return
         for entry in list(os.scandir(directory)):
             if entry.is_dir(follow_symlinks=False):
-                shutil.rmtree(entry.path)
+                trees.remove(Path(entry.path))
             else:
                 os.unlink(entry.path)
 

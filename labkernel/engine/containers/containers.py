@@ -21,7 +21,7 @@ from labkernel.engine.database import Database
 from labkernel.engine.errors import Conflict, InvalidParameter, NotFound
 from labkernel.engine.events import Events
 from labkernel.engine.image.images import Image, Images, ImageUser
-from labkernel.engine.image.trees import remove as remove_tree
+from labkernel.engine.linux.trees import remove as remove_tree
 from labkernel.engine.network.networks import Networks
 from labkernel.engine.rootfs import fill_volume
 from labkernel.engine.runtime.client import Launcher
@@ -381,8 +381,8 @@ class Containers:
                 continue
             if not views.passes(container, labels, frozenset(), self._networks):
                 continue
-            size = await asyncio.to_thread(views.own_size, container)
-            with contextlib.suppress(Conflict):  # it has been started meanwhile
+            with contextlib.suppress(Conflict, NotFound):  # it has been started or removed meanwhile
+                size = await asyncio.to_thread(views.own_size, container)
                 await self.remove(container)
                 reclaimed += size
                 deleted.append(container.id)
@@ -390,21 +390,16 @@ class Containers:
 
     # showing
 
-    def summaries(
-        self,
-        *,
-        all: bool = False,
-        limit: int = 0,
-        size: bool = False,
-        filters: Mapping[str, Sequence[str]] | None = None,
-    ) -> list[dict[str, Any]]:
-        """`GET /containers/json`, newest first."""
+    def select(
+        self, *, all: bool = False, limit: int = 0, filters: Mapping[str, Sequence[str]] | None = None
+    ) -> list[Container]:
+        """The containers that `docker ps` means, newest first. Raises InvalidParameter, NotFound."""
         wanted = dict(filters or {})
         views.check_filters(wanted)
         if "status" in wanted or "exited" in wanted:
             all = True
         ancestors = self._ancestors(wanted.get("ancestor", ()))
-        newest_first = sorted(self._by_id.values(), key=lambda container: container.created, reverse=True)
+        newest_first = sorted(self.all(), key=lambda container: container.created, reverse=True)
         newest_first = self._between(newest_first, wanted)
         shown = [
             container
@@ -412,12 +407,18 @@ class Containers:
             if (all or limit > 0 or container.state.running or container.state.status == "restarting")
             and views.passes(container, wanted, ancestors, self._networks)
         ]
-        if limit > 0:
-            shown = shown[:limit]
-        return [
-            views.summary(container, self._networks, self._image_size(container) if size else None)
-            for container in shown
-        ]
+        return shown[:limit] if limit > 0 else shown
+
+    def summaries(self, containers: Sequence[Container], *, size: bool = False) -> list[dict[str, Any]]:
+        """`GET /containers/json`. With `size` all their files are looked at, which may take long: what is
+        removed meanwhile is left out.
+        """
+        shown = []
+        for container in containers:
+            with contextlib.suppress(NotFound):
+                image_size = self._image_size(container) if size else None
+                shown.append(views.summary(container, self._networks, image_size))
+        return shown
 
     def _between(
         self, newest_first: list[Container], filters: Mapping[str, Sequence[str]]

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from labkernel.engine.containers.container import Container
-from labkernel.engine.errors import InvalidParameter
-from labkernel.engine.image import trees
+from labkernel.engine.errors import InvalidParameter, NotFound
+from labkernel.engine.linux import trees
 from labkernel.engine.network.networks import Networks
 from labkernel.engine.network.ports import parse_port
 from labkernel.engine.runtime.spec import MASKED_PATHS, READONLY_PATHS
@@ -85,8 +85,11 @@ def host_config(container: Container) -> dict[str, Any]:
 
 
 def own_size(container: Container) -> int:
-    """Bytes of the files that the container wrote itself."""
-    return trees.size(container.upper)
+    """Bytes of the files that the container wrote itself. Raises NotFound when it has been removed."""
+    try:
+        return trees.size(container.upper)
+    except FileNotFoundError:
+        raise NotFound(f"No such container: {container.id}") from None
 
 
 def summary(container: Container, networks: Networks, image_size: int | None = None) -> dict[str, Any]:

@@ -27,10 +27,10 @@ async def samples(
     """Samples as `GET /containers/{id}/stats` sends them: each holds the one before it as `precpu_stats`."""
     previous: dict[str, Any] | None = None
     if not stream and not one_shot:
-        previous = sample(engine, container, None)
+        previous = await asyncio.to_thread(sample, engine, container, None)
         await asyncio.sleep(INTERVAL)
     while True:
-        current = sample(engine, container, previous)
+        current = await asyncio.to_thread(sample, engine, container, previous)
         yield current
         if not stream or container.state.status == "removing":
             return

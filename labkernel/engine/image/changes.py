@@ -7,9 +7,10 @@ import stat
 from pathlib import Path
 from typing import NamedTuple
 
-from labkernel.engine.image import trees, whiteouts
-from labkernel.engine.image.trees import Node
+from labkernel.engine.image import whiteouts
 from labkernel.engine.image.whiteouts import Overlay
+from labkernel.engine.linux import trees
+from labkernel.engine.linux.trees import Node
 
 
 class Change(NamedTuple):

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from labkernel.engine.errors import EngineError, InvalidParameter, System
-from labkernel.engine.image import trees, whiteouts
+from labkernel.engine.image import whiteouts
 from labkernel.engine.image.tarformat import (
     BLOCK_DEVICE,
     CHARACTER,
@@ -31,6 +31,7 @@ from labkernel.engine.image.tarformat import (
     TarReader,
 )
 from labkernel.engine.image.whiteouts import Overlay
+from labkernel.engine.linux import trees
 from labkernel.engine.linux.paths import RESOLVE_IN_ROOT, RESOLVE_NO_SYMLINKS, openat2
 
 Limit = Callable[[int, int], None]

@@ -338,11 +338,15 @@ class Images:
 
     def disk_usage(self, containers: Callable[[str], int]) -> Json:
         """The images' part of `GET /system/df`: `containers` tells how many containers use an image."""
-        row = self._database.row("SELECT coalesce(sum(size), 0) FROM layers")
         summaries = [
             self.summary(image, shared_size=True, containers=containers(image.id)) for image in self.list()
         ]
-        return {"LayersSize": row[0] if row else 0, "Images": summaries}
+        return {"LayersSize": self.layers_size(), "Images": summaries}
+
+    def layers_size(self) -> int:
+        """Bytes of file content in all layers of the store."""
+        row = self._database.row("SELECT coalesce(sum(size), 0) FROM layers")
+        return row[0] if row else 0
 
 
 def _image(row: sqlite3.Row) -> Image:

@@ -21,7 +21,7 @@ import zstandard
 
 from labkernel.engine.database import Database
 from labkernel.engine.errors import InvalidParameter, NotFound, System
-from labkernel.engine.image import config, trees
+from labkernel.engine.image import config
 from labkernel.engine.image.blobs import Blobs, Descriptor
 from labkernel.engine.image.changes import Change as Change
 from labkernel.engine.image.changes import diff
@@ -31,6 +31,7 @@ from labkernel.engine.image.hashing import HashingReader, HashingWriter
 from labkernel.engine.image.tarformat import Reader
 from labkernel.engine.image.tarwriter import Writer, write_tar
 from labkernel.engine.image.whiteouts import Overlay
+from labkernel.engine.linux import trees
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS layers (

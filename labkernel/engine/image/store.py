@@ -20,10 +20,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from labkernel.engine.database import Database
-from labkernel.engine.image import layers, trees
+from labkernel.engine.image import layers
 from labkernel.engine.image.blobs import Blobs
 from labkernel.engine.image.layers import Layers
 from labkernel.engine.image.whiteouts import Overlay
+from labkernel.engine.linux import trees
 
 _IMAGES_SCHEMA = """
 CREATE TABLE IF NOT EXISTS images (

@@ -26,9 +26,9 @@ from labkernel.engine.image.tarformat import (
     header,
     padding,
 )
-from labkernel.engine.image.trees import Node, attributes, walk
 from labkernel.engine.image.whiteouts import Overlay
 from labkernel.engine.linux.paths import RESOLVE_IN_ROOT, openat2
+from labkernel.engine.linux.trees import Node, attributes, walk
 
 _CHUNK = 1 << 20
 _ZEROS = bytes(BLOCK)

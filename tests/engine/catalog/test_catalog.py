@@ -4,6 +4,7 @@ import asyncio
 import os
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -54,6 +55,13 @@ def room(tmp_path: Path, architecture: str) -> Iterator[Room]:
         yield Room(server, f"deb [signed-by={keyring}] {server.url} bookworm main", tmp_path / "cache")
 
 
+@pytest.fixture
+def memory() -> Iterator[Path]:
+    """A directory in memory, where many files are made at once."""
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as directory:
+        yield Path(directory)
+
+
 def fails(catalog: Catalog, name: str) -> EngineError:
     with pytest.raises(EngineError) as error:
         asyncio.run(catalog.make(name, lambda _: None))
@@ -89,6 +97,33 @@ def test_an_archive_that_cannot_be_reached(sources: str, tmp_path: Path) -> None
     )
     assert error.hint is not None
     assert list((tmp_path / "work").iterdir()) == []
+
+
+def test_what_a_killed_engine_left_is_removed_while_others_go_on(memory: Path) -> None:
+    left = memory / "work" / "left"
+    for number in range(20):
+        (left / str(number)).mkdir(parents=True)
+        for name in range(1000):
+            (left / str(number) / str(name)).touch()
+
+    async def making() -> tuple[float, float]:
+        loop = asyncio.get_running_loop()
+        task = asyncio.ensure_future(
+            Catalog(memory, no_container, sources="deb http://127.0.0.1/other one main").make(
+                "busybox", lambda _: None
+            )
+        )
+        begin = last = loop.time()
+        longest = 0.0
+        while left.exists():
+            await asyncio.sleep(0)
+            longest, last = max(longest, loop.time() - last), loop.time()
+        with pytest.raises(Unavailable):
+            await task
+        return longest, last - begin
+
+    longest, whole = asyncio.run(making())
+    assert longest < whole / 3
 
 
 def test_sources_that_make_no_sense(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

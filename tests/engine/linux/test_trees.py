@@ -3,12 +3,32 @@
 from __future__ import annotations
 
 import os
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from labkernel.engine.image import trees
-from tests.engine.image.conftest import Tree
+from labkernel.engine.linux import trees
+
+
+@pytest.fixture
+def place() -> Iterator[Path]:
+    """A directory in memory."""
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as directory:
+        yield Path(directory)
+
+
+def tree(place: Path, *names: str) -> Path:
+    """A directory of empty files; a name that ends in a slash is a directory."""
+    top = place / "top"
+    top.mkdir()
+    for name in names:
+        path = top / name
+        (path if name.endswith("/") else path.parent).mkdir(parents=True, exist_ok=True)
+        if not name.endswith("/"):
+            path.touch()
+    return top
 
 
 def walked(top: Path) -> list[str]:
@@ -19,13 +39,13 @@ def walked(top: Path) -> list[str]:
         os.close(root)
 
 
-def test_order_does_not_depend_on_the_file_system(tree: Tree) -> None:
-    top = tree({"b/y": "", "b/x/z": "", "a": "", "c/": "", "B": ""})
+def test_order_does_not_depend_on_the_file_system(place: Path) -> None:
+    top = tree(place, "b/y", "b/x/z", "a", "c/", "B")
     assert walked(top) == ["B", "a", "b", "c", "b/x", "b/y", "b/x/z"]
 
 
-def test_links_are_not_followed(tree: Tree, place: Path) -> None:
-    top = tree({"d/x": ""})
+def test_links_are_not_followed(place: Path) -> None:
+    top = tree(place, "d/x")
     (top / "link").symlink_to(place)
     assert walked(top) == ["d", "link", "d/x"]
 
@@ -41,8 +61,8 @@ def make_deep(top: Path, depth: int) -> None:
     os.close(here)
 
 
-def test_deeper_than_paths_may_be_long(tree: Tree) -> None:
-    top = tree({"x": ""})
+def test_deeper_than_paths_may_be_long(place: Path) -> None:
+    top = tree(place, "x")
     make_deep(top, 3000)
     with pytest.raises(OSError, match="too long"):
         walked(top)
@@ -50,10 +70,10 @@ def test_deeper_than_paths_may_be_long(tree: Tree) -> None:
     assert not top.exists()
 
 
-def test_removing_stays_inside(tree: Tree, place: Path) -> None:
+def test_removing_stays_inside(place: Path) -> None:
     kept = place / "kept"
     kept.write_text("kept")
-    top = tree({"a/b/c/d": "", ".removed-1/x": "", ".removed-2": "", "a/.removed-3/x": ""})
+    top = tree(place, "a/b/c/d", ".removed-1/x", ".removed-2", "a/.removed-3/x")
     (top / "a" / "out").symlink_to(place)
     (top / "a" / "b").chmod(0)
     trees.remove(top)
@@ -62,8 +82,8 @@ def test_removing_stays_inside(tree: Tree, place: Path) -> None:
     trees.remove(top)  # Gone already: nothing to do.
 
 
-def test_attributes(tree: Tree) -> None:
-    file = tree({"x": ""}) / "x"
+def test_attributes(place: Path) -> None:
+    file = tree(place, "x") / "x"
     assert trees.attributes(bytes(file)) == {}
     os.setxattr(file, "user.b", b"2")
     os.setxattr(file, "trusted.a", b"1")
