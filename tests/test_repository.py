@@ -14,6 +14,7 @@ TOP_LEVEL = {
     "Makefile",
     "README.md",
     "exercises",
+    "hatch_build.py",
     "labkernel",
     "notebooks",
     "pyproject.toml",

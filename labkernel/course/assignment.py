@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,7 @@ from pathlib import Path
 from labkernel.commands import CommandError
 from labkernel.course import places
 from labkernel.course.exercise import CHECKS, Exercise, exercises_in, load_exercise, named
-from labkernel.course.files import files
+from labkernel.course.files import copy_file, files
 from labkernel.course.notebook import kind, notebook_text, read_notebook
 from labkernel.course.release import problems, released
 
@@ -113,8 +112,6 @@ def _write(solution: Exercise, directory: Path) -> int:
     for name in files(solution.directory):
         target = directory / name
         target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(solution.directory / name, target)
-        if os.access(solution.directory / name, os.X_OK):
-            target.chmod(0o755)
+        copy_file(solution.directory / name, target)
     (directory / solution.notebook.name).write_text(notebook_text(notebook), encoding="utf-8")
     return sum(kind(cell) == "answer" for cell in notebook["cells"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -37,3 +38,10 @@ def _below(directory: Path, name: Path, around: tuple[Path, ...]) -> Iterator[Pa
             raise CommandError(f"a symbolic link leads nowhere: {os.readlink(path)}", where=str(path))
         else:
             raise CommandError("this is neither a file nor a directory", where=str(path))
+
+
+def copy_file(source: Path, target: Path) -> None:
+    """A copy that its owner may write to, and that is a program where the source is one. Raises OSError."""
+    shutil.copyfile(source, target)
+    if os.access(source, os.X_OK):
+        target.chmod(0o755)

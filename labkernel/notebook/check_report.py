@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from textwrap import indent
 
 from labkernel.commands import Result
@@ -54,14 +54,22 @@ class CheckReport(Result):
 
     @property
     def text(self) -> str:
-        rows = [_row_text(checked, self._hints(checked)) for checked in self.report.checks]
+        rows = [_row_text(checked, self._hints(checked)) for checked in self._checks()]
         return "\n".join([*rows, *([self.verdict] if len(rows) != 1 else [])])
 
     def _repr_html_(self) -> str:
-        rows = [_row_html(checked, self._hints(checked)) for checked in self.report.checks]
+        rows = [_row_html(checked, self._hints(checked)) for checked in self._checks()]
         mark = "✔ " if self.report.passed else ""
         verdict = div("margin:5px 0 2px 0", mark, escape(self.verdict)) if len(rows) != 1 else ""
         return div(BOX, _list(rows), verdict)
+
+    def _checks(self) -> Iterator[Checked]:
+        """Of errors with the same message, as of an engine that does not answer, the first one has it."""
+        said = set()
+        for checked in self.report.checks:
+            again = checked.outcome == "error" and checked.message in said
+            said.add(checked.message)
+            yield replace(checked, message="") if again else checked
 
     def _hints(self, checked: Checked) -> list[str]:
         shown = checked.hints[: self.hints.get(checked.name, 0)]

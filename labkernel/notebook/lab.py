@@ -1,14 +1,16 @@
-"""`labkernel lab`: JupyterLab on the first lesson, with the lessons in a directory that is the learner's."""
+"""`labkernel lab`: JupyterLab on the first lesson, lessons and exercises in the learner's own directory."""
 
 from __future__ import annotations
 
 import importlib.util
 import os
-import shutil
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 from labkernel.commands import CommandError
+from labkernel.course import places
+from labkernel.course.files import copy_file, files
 
 FIRST_LESSON = "00-first-light.ipynb"
 
@@ -25,11 +27,12 @@ def open_lab(directory: Path | None = None) -> int:
             "JupyterLab is not installed here", where="labkernel lab", hint="pip install 'labkernel[lab]'"
         )
     try:
-        for name in copy_lessons(directory):
+        for name in _in_short(copy_lessons(directory)):
             print(f"labkernel: new in {directory}: {name}")
     except OSError as error:
         raise CommandError(
-            f"cannot write the lessons to {directory}: {(error.strerror or str(error)).lower()}",
+            f"cannot write the lessons to {directory}: {(error.strerror or str(error)).lower()}"
+            + (f": {error.filename}" if error.filename else ""),
             where="labkernel lab",
             hint="labkernel lab DIRECTORY takes one that you may write to",
         ) from None
@@ -50,7 +53,7 @@ def lab_command(directory: Path) -> list[str]:
         "--LabApp.news_url=None",
         "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
         "--LabApp.extension_manager=readonly",
-        # The extension as it lies beside this file: of an editable installation, Jupyter has a copy that ages.
+        # The extension as it lies beside this file: of an editable installation, Jupyter's copy ages.
         f"--LabApp.extra_labextensions_path={Path(__file__).parent / 'labextensions'}",
         # Jupyter refuses to run as root unless told; containers and lab machines often have no other user.
         *(["--ServerApp.allow_root=True"] if os.geteuid() == 0 else []),
@@ -71,22 +74,27 @@ def lessons() -> Path:
 
 
 def copy_lessons(directory: Path) -> list[str]:
-    """Put every lesson's file into `directory` that is not there yet; return their names.
+    """Put every file of the lessons, and of the exercises into `exercises`, that is not there yet; return
+    their names.
 
     What is there is the learner's work and stays as it is. Raises OSError.
     """
-    source = lessons()
     copied = []
-    for path in sorted(source.rglob("*")):
-        name = path.relative_to(source)
-        if any(part.startswith(".") or part == "__pycache__" for part in name.parts) or not path.is_file():
-            continue
-        target = directory / name
-        if not target.exists():
+    for source, place in ((lessons(), Path()), (places.exercises(), Path("exercises"))):
+        for name in files(source):
+            target = directory / place / name
+            if os.path.lexists(target):
+                continue
             target.parent.mkdir(parents=True, exist_ok=True)
             # Complete under another name first: an interrupted copy must not pass for the learner's work.
             unfinished = target.with_name(f".{target.name}.part")
-            shutil.copyfile(path, unfinished)
+            copy_file(source / name, unfinished)
             unfinished.replace(target)
-            copied.append(str(name))
+            copied.append(str(place / name))
     return copied
+
+
+def _in_short(names: Iterable[str]) -> list[str]:
+    """Of files in directories, only these: app, exercises/01-web-base."""
+    parts = [Path(name).parts for name in names]
+    return list(dict.fromkeys(str(Path(*part[: 2 if part[0] == "exercises" else 1])) for part in parts))

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
 
 from labkernel.commands import CommandError
+from labkernel.course import load_exercise, places
+from labkernel.course.exercise import exercises_in
 from labkernel.notebook.lab import FIRST_LESSON, copy_lessons, lab_command, lab_environment, open_lab
 from tests.notebook.browser import lab, open_notebook, page, run_cell
 from tests.support.daemons import Daemon
@@ -17,6 +20,22 @@ def test_lessons_are_copied_once_and_never_overwritten(tmp_path: Path) -> None:
     (tmp_path / "app" / "Dockerfile").unlink()
     assert copy_lessons(tmp_path) == ["app/Dockerfile"]
     assert (tmp_path / FIRST_LESSON).read_text() == "the learner's work"
+
+
+def test_exercises_are_copied_beside_the_lessons_and_never_overwritten(tmp_path: Path) -> None:
+    names = [path.name for path in exercises_in(places.exercises())]
+    copied = copy_lessons(tmp_path)
+    assert [path.name for path in exercises_in(tmp_path / "exercises")] == names
+    assert f"exercises/{names[0]}/checks.py" in copied
+    exercise = load_exercise(tmp_path / "exercises" / names[0])
+    exercise.notebook.write_text("the learner's work")
+    (exercise.directory / "checks.py").unlink()
+    (exercise.directory / "checks.py").symlink_to("nowhere")  # it may be the learner's too
+    shutil.rmtree(tmp_path / "exercises" / names[-1])
+    again = copy_lessons(tmp_path)
+    assert {Path(name).parts[:2] for name in again} == {("exercises", names[-1])}
+    assert exercise.notebook.read_text() == "the learner's work"
+    assert not (exercise.directory / "nowhere").exists()
 
 
 def test_lab_listens_on_this_machine_only_and_asks_for_a_token(tmp_path: Path) -> None:
