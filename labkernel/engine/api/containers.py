@@ -152,8 +152,7 @@ async def update(engine: Engine, request: Request) -> Answer:
             "Restart policy cannot be updated because AutoRemove is enabled for the container"
         )
     container_config.validate(container.config, merged)
-    container.host_config.update(changed)
-    warnings = await engine.containers.lifecycle.update_limits(container)
+    warnings = await engine.containers.lifecycle.update(container, changed)
     return Response.json({"Warnings": warnings or None})
 
 
@@ -181,7 +180,7 @@ async def stats(engine: Engine, request: Request) -> Answer:
 
 async def changes(engine: Engine, request: Request) -> Answer:
     container = _named(engine, request)
-    found: list[dict[str, Any]] = await asyncio.to_thread(archive.changes, container, engine.store)
+    found: list[dict[str, Any]] = await asyncio.to_thread(archive.changes, container, engine.containers)
     return Response.json(found or None)
 
 
@@ -189,7 +188,8 @@ async def export(engine: Engine, request: Request) -> Answer:
     container = _named(engine, request)
     engine.containers.lifecycle.publish(container, "export")
     return StreamResponse(
-        await written(lambda out: archive.export(container, engine.store, out)), "application/octet-stream"
+        await written(lambda out: archive.export(container, engine.containers, out)),
+        "application/octet-stream",
     )
 
 
@@ -202,15 +202,15 @@ def _path(request: Request) -> str:
 
 async def archive_stat(engine: Engine, request: Request) -> Answer:
     container, path = _named(engine, request), _path(request)
-    described = await asyncio.to_thread(archive.path_stat, container, engine.store, path)
+    described = await asyncio.to_thread(archive.path_stat, container, engine.containers, path)
     return Response(200, headers={"X-Docker-Container-Path-Stat": described})
 
 
 async def archive_get(engine: Engine, request: Request) -> Answer:
     container, path = _named(engine, request), _path(request)
-    described = await asyncio.to_thread(archive.path_stat, container, engine.store, path)
+    described = await asyncio.to_thread(archive.path_stat, container, engine.containers, path)
     return StreamResponse(
-        await written(lambda out: archive.write_archive(container, engine.store, path, out)),
+        await written(lambda out: archive.write_archive(container, engine.containers, path, out)),
         "application/x-tar",
         headers={"X-Docker-Container-Path-Stat": described},
     )
@@ -221,6 +221,6 @@ async def archive_put(engine: Engine, request: Request) -> Answer:
     keep_kinds = request.flag("noOverwriteDirNonDir")
     async with body_file(request) as tar:
         await asyncio.to_thread(
-            archive.read_archive, container, engine.store, path, tar, no_overwrite_dir_non_dir=keep_kinds
+            archive.read_archive, container, engine.containers, path, tar, no_overwrite_dir_non_dir=keep_kinds
         )
     return Response.empty(200)

@@ -6,6 +6,7 @@ from labkernel.engine.api.byte_queue import Disconnected
 from labkernel.engine.api.containers import terminal_size
 from labkernel.engine.api.http import Answer, Request, Response
 from labkernel.engine.api.streams import content_type, converse, frame, parse_detach_keys
+from labkernel.engine.containers import field_types
 from labkernel.engine.engine import Engine
 from labkernel.engine.errors import EngineError
 
@@ -29,13 +30,12 @@ async def resize(engine: Engine, request: Request) -> Answer:
 async def start(engine: Engine, request: Request) -> Answer:
     asked = engine.execs.get(request.parameters["id"])
     body = await request.json(required=False)
+    field_types.check(body, field_types.EXEC_START)
     engine.execs.check_startable(asked)
-    size = body.get("ConsoleSize")
-    rows_columns = (
-        (int(size[0]), int(size[1])) if isinstance(size, list) and len(size) == 2 and size[0] else None
-    )
+    rows, columns = [*(body.get("ConsoleSize") or ()), 0, 0][:2]
+    size = (rows, columns) if rows else None
     if body.get("Detach"):
-        await engine.execs.start(asked, rows_columns)
+        await engine.execs.start(asked, size)
         return Response.empty(200)
     terminal = asked.config["Tty"]
     keys = parse_detach_keys(asked.config["DetachKeys"]) if terminal else b""
@@ -48,7 +48,7 @@ async def start(engine: Engine, request: Request) -> Answer:
     connection = await request.hijack(content_type(request, terminal))
     try:
         try:
-            await engine.execs.start(asked, rows_columns)
+            await engine.execs.start(asked, size)
         except EngineError as error:
             # The 101 is sent: the message goes where the output would have gone, as with dockerd.
             text = f"{error.message}\r\n".encode()

@@ -1,4 +1,4 @@
-"""`docker cp`, `docker export`, `docker diff` and the files side of `docker commit`."""
+"""`docker cp`, `docker export` and `docker diff`: a container's files, whether it runs or not."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from contextlib import contextmanager
 from typing import Any, BinaryIO, NoReturn
 
 from labkernel.engine.containers.container import Container
+from labkernel.engine.containers.containers import Containers
 from labkernel.engine.containers.mounts import MountPoint
 from labkernel.engine.errors import Forbidden, InvalidParameter, NotFound
 from labkernel.engine.image.changeset import extract_tar
 from labkernel.engine.image.compression import decompressed
 from labkernel.engine.image.layers import Change
-from labkernel.engine.image.store import Store
 from labkernel.engine.image.tarwriter import Writer, write_tar
 from labkernel.engine.linux import mounts
 from labkernel.engine.linux.paths import RESOLVE_IN_ROOT, openat2
@@ -37,7 +37,7 @@ _MODE_BITS = (
 
 
 @contextmanager
-def root_of(container: Container, store: Store) -> Iterator[int]:
+def root_of(container: Container, containers: Containers) -> Iterator[int]:
     """A descriptor of the container's root directory: as its processes see it, or mounted for the while."""
     flags = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
     if container.state.running:
@@ -48,8 +48,8 @@ def root_of(container: Container, store: Store) -> Iterator[int]:
         finally:
             os.close(descriptor)
         return
-    lower = [store.root / "init", *store.layers.directories(container.chain_id)]
-    with mounted(store, lower, container.upper, container.work) as merged:
+    lower = containers.lower(container)
+    with mounted(containers.store, lower, container.upper, container.work) as merged:
         descriptor = os.open(merged, flags)
         try:
             for point in container.mounts:
@@ -79,20 +79,22 @@ def _mount_inside(root: int, point: MountPoint) -> None:
         mounts.mount(point.source, f"/proc/self/fd/{target}", flags=mounts.MS_BIND | mounts.MS_REC)
         if not point.writable:
             again = openat2(root, point.destination, os.O_PATH, resolve=RESOLVE_IN_ROOT)
-            flags = mounts.MS_BIND | mounts.MS_REMOUNT | mounts.MS_RDONLY
-            mounts.mount("", f"/proc/self/fd/{again}", flags=flags)
-            os.close(again)
+            try:
+                # Sets this and keeps the rest: a user namespace may not clear what the machine's mount has.
+                mounts.mount_setattr(again, "", mounts.AT_EMPTY_PATH, set=mounts.MOUNT_ATTR_RDONLY)
+            finally:
+                os.close(again)
     finally:
         os.close(target)
 
 
-def path_stat(container: Container, store: Store, path: str) -> str:
+def path_stat(container: Container, containers: Containers, path: str) -> str:
     """The header X-Docker-Container-Path-Stat: name, size, mode (Go's bits), mtime and link target, in
     base64.
 
     Raises NotFound.
     """
-    with root_of(container, store) as root:
+    with root_of(container, containers) as root:
         target, status, link = _lstat(container, root, path)
         kind = sum(bit for test, bit in _MODE_BITS if test(status.st_mode))
         special = (status.st_mode & 0o1000) << 11 | (status.st_mode & 0o6000) << 12
@@ -140,9 +142,9 @@ def _no_such_file(container: Container, path: str, error: OSError) -> NoReturn:
     ) from None
 
 
-def write_archive(container: Container, store: Store, path: str, out: Writer) -> None:
+def write_archive(container: Container, containers: Containers, path: str, out: Writer) -> None:
     """Write what is at `path` as a tar whose top has the path's last component. Raises NotFound."""
-    with root_of(container, store) as root:
+    with root_of(container, containers) as root:
         clean, _, link = _lstat(container, root, path)
         if link and (path.endswith(("/", "/."))):
             clean = link
@@ -156,7 +158,7 @@ def write_archive(container: Container, store: Store, path: str, out: Writer) ->
 
 
 def read_archive(
-    container: Container, store: Store, path: str, tar: BinaryIO, *, no_overwrite_dir_non_dir: bool
+    container: Container, containers: Containers, path: str, tar: BinaryIO, *, no_overwrite_dir_non_dir: bool
 ) -> None:
     """Unpack a tar into the directory `path` of the container.
 
@@ -165,7 +167,7 @@ def read_archive(
         InvalidParameter: not a directory, or a bad archive.
         Forbidden: the container's root file system, or the mount there, is read-only.
     """
-    with root_of(container, store) as root:
+    with root_of(container, containers) as root:
         try:
             directory = openat2(root, _absolute(path), os.O_PATH, resolve=RESOLVE_IN_ROOT)
         except OSError as error:
@@ -184,20 +186,19 @@ def read_archive(
             decompressed(tar),
             root,
             path,
-            keep_ownership=store.layers.keep_ownership,
+            keep_ownership=containers.store.layers.keep_ownership,
             no_overwrite_dir_non_dir=no_overwrite_dir_non_dir,
         )
 
 
-def export(container: Container, store: Store, out: Writer) -> None:
+def export(container: Container, containers: Containers, out: Writer) -> None:
     """Write the whole root file system, without what is mounted in it, as a tar."""
-    lower = [store.root / "init", *store.layers.directories(container.chain_id)]
     # The merged view of lower and upper, read-only: a running container's own mounts are not in it.
-    with mounted(store, [container.upper, *lower]) as merged:
+    with mounted(containers.store, [container.upper, *containers.lower(container)]) as merged:
         write_tar(merged, "/", out, name="", one_file_system=True)
 
 
-def changes(container: Container, store: Store) -> list[dict[str, Any]]:
+def changes(container: Container, containers: Containers) -> list[dict[str, Any]]:
     """`GET /containers/{id}/changes`."""
-    found: list[Change] = store.layers.diff(container.upper, container.chain_id)
+    found: list[Change] = containers.store.layers.diff(container.upper, container.chain_id)
     return [{"Path": change.path, "Kind": change.kind} for change in found]

@@ -59,6 +59,7 @@ class Containers:
         self._init_layer = init_layer
         self._database = database
         self._images = images
+        self.store = images.store
         self._networks = networks
         self._volumes = volumes
         self._by_id: dict[str, Container] = {}
@@ -96,7 +97,7 @@ class Containers:
             except OSError as error:  # what cannot be removed must not keep the others from their engine
                 log.warning("%s of a container that is no more is left: %s", self._root / entry, error)
         self._volumes.keep_uses(self._by_id)
-        self._images.store.layers.keep_holds(self._by_id)
+        self.store.layers.keep_holds(self._by_id)
 
     async def resume(self) -> None:
         """Remove those that should be gone, start again those whose restart policy asks for it."""
@@ -228,7 +229,7 @@ class Containers:
                 await self._fill(point, image)
         with self._database.transaction():
             if image.chain_id is not None:
-                self._images.store.layers.hold(image.chain_id, container.id)
+                self.store.layers.hold(image.chain_id, container.id)
             self._database.execute(
                 "INSERT INTO containers VALUES (?, ?, ?)",
                 (container.id, container.name, container.document()),
@@ -241,8 +242,8 @@ class Containers:
                 await self._copy(point, image)
 
     async def _copy(self, point: MountPoint, image: Image) -> None:
-        lower = [self._init_layer, *self._images.store.layers.directories(image.chain_id)]
-        await asyncio.to_thread(fill_volume, self._images.store, lower, point.destination, Path(point.source))
+        lower = [self._init_layer, *self.store.layers.directories(image.chain_id)]
+        await asyncio.to_thread(fill_volume, self.store, lower, point.destination, Path(point.source))
 
     @staticmethod
     def _from_image(config: Mapping[str, Any], points: Sequence[MountPoint]) -> list[MountPoint]:
@@ -335,7 +336,7 @@ class Containers:
         with self._database.transaction():
             self._database.execute("DELETE FROM containers WHERE id = ?", (container.id,))
             anonymous = self._volumes.release(container.id)
-            unneeded = self._images.store.layers.release(container.id)
+            unneeded = self.store.layers.release(container.id)
         self._by_id.pop(container.id, None)
         self._by_name.pop(container.name, None)
         try:
@@ -360,7 +361,7 @@ class Containers:
         for volume in volumes:
             self._volumes.remove(volume)
         if unneeded_layers:
-            self._images.store.layers.collect()
+            self.store.layers.collect()
 
     def _remove_soon(self, container: Container) -> None:
         async def remove() -> None:
@@ -447,7 +448,7 @@ class Containers:
         return frozenset(found)
 
     def _image_size(self, container: Container) -> int:
-        return sum(layer.size for layer in self._images.store.layers.chain(container.chain_id))
+        return sum(layer.size for layer in self.store.layers.chain(container.chain_id))
 
     def inspect(self, container: Container, *, size: bool = False) -> dict[str, Any]:
         image_size = self._image_size(container) if size else None
@@ -455,4 +456,4 @@ class Containers:
 
     def lower(self, container: Container) -> list[Path]:
         """The directories below the container's own layer, top first."""
-        return [self._init_layer, *self._images.store.layers.directories(container.chain_id)]
+        return [self._init_layer, *self.store.layers.directories(container.chain_id)]

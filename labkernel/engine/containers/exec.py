@@ -7,12 +7,14 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakValueDictionary
 
 from labkernel.engine.containers import config as container_config
 from labkernel.engine.containers import field_types
 from labkernel.engine.containers.bundle import ROOT
 from labkernel.engine.containers.container import Container
 from labkernel.engine.containers.containers import Containers
+from labkernel.engine.containers.lifecycle import EXIT_CODES
 from labkernel.engine.containers.stdio import Stdio
 from labkernel.engine.errors import Conflict, InvalidParameter, NotFound
 from labkernel.engine.runtime.capabilities import container_capabilities
@@ -21,6 +23,8 @@ from labkernel.engine.runtime.spec import process_spec
 
 KEPT_SECONDS = 300
 """How long an ended exec can still be inspected, as dockerd keeps it."""
+MOST_WAITING = 100
+"""Execs of one container that may wait for their start; of more, the oldest are forgotten."""
 
 
 @dataclass
@@ -80,7 +84,8 @@ class Execs:
     def __init__(self, containers: Containers, launcher: Launcher) -> None:
         self._containers = containers
         self._launcher = launcher
-        self._by_id: dict[str, Exec] = {}
+        # A container has those that wait or run; one that is removed takes them along.
+        self._by_id: WeakValueDictionary[str, Exec] = WeakValueDictionary()
 
     def get(self, exec_id: str) -> Exec:
         """Raises NotFound."""
@@ -100,8 +105,10 @@ class Execs:
         made = Exec(
             secrets.token_hex(32), container, given, Stdio(terminal=given["Tty"], stdin=given["AttachStdin"])
         )
-        self._by_id[made.id] = made
-        container.execs[made.id] = made
+        waiting = [key for key, known in container.execs.items() if not known.started]
+        for key in waiting[: max(0, len(waiting) - MOST_WAITING + 1)]:
+            del container.execs[key]
+        self._by_id[made.id] = container.execs[made.id] = made
         self._containers.lifecycle.publish(
             container, f"exec_create: {' '.join(given['Cmd'])} ", execID=made.id
         )
@@ -150,7 +157,7 @@ class Execs:
             asked.stdio.failed()
             if not isinstance(failure, StartFailed):
                 raise
-            asked.exit_code = {"not_found": 127, "not_executable": 126}.get(failure.kind, 126)
+            asked.exit_code = EXIT_CODES.get(failure.kind, 126)
             self._forget_later(asked)
             if failure.kind == "bad_user":
                 raise InvalidParameter(failure.message) from None
@@ -176,7 +183,7 @@ class Execs:
 
     def _forget_later(self, asked: Exec) -> None:
         asked.container.execs.pop(asked.id, None)
-        asyncio.get_running_loop().call_later(KEPT_SECONDS, self._by_id.pop, asked.id, None)
+        asyncio.get_running_loop().call_later(KEPT_SECONDS, lambda: asked)  # what it refers to stays as long
 
 
 def _merged(inherited: list[str], given: list[str]) -> list[str]:

@@ -55,6 +55,7 @@ def _structs(struct: Struct) -> Each:
 
 
 _DEVICE_RATES = _structs(Struct("blkiodev.ThrottleDevice", {"Path": TEXT, "Rate": INT64}))
+_CONSOLE_SIZE = Each("[2]uint", list, Leaf("uint", int))
 _RESTART_POLICY = Struct("container.RestartPolicy", {"Name": TEXT, "MaximumRetryCount": INT})
 _MOUNT = Struct(
     "mount.Mount",
@@ -151,7 +152,7 @@ HOST_CONFIG = Struct(
         "UsernsMode": TEXT,
         "ShmSize": INT64,
         "Runtime": TEXT,
-        "ConsoleSize": Each("[2]uint", list, Leaf("uint", int)),
+        "ConsoleSize": _CONSOLE_SIZE,
         "Isolation": TEXT,
         "Mounts": _structs(_MOUNT),
         "Tmpfs": TEXT_MAP,
@@ -218,6 +219,7 @@ EXEC = Struct(
         "Cmd": TEXTS,
     },
 )
+EXEC_START = Struct("types.ExecStartCheck", {"Detach": BOOL, "Tty": BOOL, "ConsoleSize": _CONSOLE_SIZE})
 VOLUME = Struct(
     "volume.VolumeCreateBody", {"Driver": TEXT, "DriverOpts": TEXT_MAP, "Labels": TEXT_MAP, "Name": TEXT}
 )

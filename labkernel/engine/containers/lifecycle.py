@@ -6,8 +6,9 @@ import asyncio
 import contextlib
 import logging
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from labkernel.engine.containers import config as container_config
 from labkernel.engine.containers.bundle import resources, write_bundle
@@ -15,6 +16,7 @@ from labkernel.engine.containers.container import Container
 from labkernel.engine.containers.mounts import resolve
 from labkernel.engine.errors import Conflict, InvalidParameter, NotModified, System
 from labkernel.engine.events import Events
+from labkernel.engine.network.descriptions import Endpoint
 from labkernel.engine.network.networks import Networks
 from labkernel.engine.network.ports import requested_ports
 from labkernel.engine.runtime.client import Launcher, Started, StartFailed
@@ -27,6 +29,8 @@ STOP_TIMEOUT = 10
 """Seconds between the stop signal and SIGKILL."""
 _RESTART_DELAYS = (0.1, 60.0)
 """Seconds before the first restart, doubled for each further one up to the second figure."""
+EXIT_CODES = {"not_found": 127, "not_executable": 126}
+"""By a failed start's kind, as a shell has them."""
 _HINTS = {
     "not_found": "is the command spelt as in the image, and is the program installed there?",
     "not_executable": "is it a program, and executable (chmod +x)?",
@@ -41,7 +45,7 @@ def start_error(failure: StartFailed) -> InvalidParameter | System:
         "failed to create shim task: OCI runtime create failed: runc create failed: "
         f"unable to start container process: {failure.message}: unknown"
     )
-    if failure.kind in ("not_found", "not_executable"):
+    if failure.kind in EXIT_CODES:
         return InvalidParameter(message, hint=_HINTS[failure.kind])
     return System(message)
 
@@ -74,6 +78,14 @@ class Lifecycle:
 
     def publish(self, container: Container, action: str, **attributes: str) -> None:
         self._events.publish_attributes("container", action, container.id, container.attributes | attributes)
+
+    def _network_event(self, container: Container, action: str, endpoint: Endpoint) -> None:
+        if endpoint.network_id:
+            name = endpoint.network_name
+            kind = "null" if name == "none" else name
+            self._events.publish(
+                "network", action, endpoint.network_id, container=container.id, name=name, type=kind
+            )
 
     # start
 
@@ -124,7 +136,7 @@ class Lifecycle:
                 container.id, bundle, stdin, stdout, stderr, terminal_size=(rows, columns) if rows else None
             )
         except StartFailed as failure:
-            container.state.exit_code = {"not_found": 127, "not_executable": 126}.get(failure.kind, 128)
+            container.state.exit_code = EXIT_CODES.get(failure.kind, 128)
             raise start_error(failure) from None
         container.stdio.started(started.terminal)
         container.process = started
@@ -132,15 +144,7 @@ class Lifecycle:
         state.status, state.pid, state.error, state.oom_killed = "running", started.pid, "", False
         state.exit_code, state.started_at = 0, rfc3339()
         self._save(container)
-        if endpoint.network_id:
-            self._events.publish(
-                "network",
-                "connect",
-                endpoint.network_id,
-                container=container.id,
-                name=endpoint.network_name,
-                type="null" if endpoint.network_name == "none" else endpoint.network_name,
-            )
+        self._network_event(container, "connect", endpoint)
         self.publish(container, "start")
         container.settled = asyncio.get_running_loop().create_task(self._settle(container, started))
 
@@ -197,15 +201,8 @@ class Lifecycle:
         if state.oom_killed:
             self.publish(container, "oom")
         self.publish(container, "die", exitCode=str(code))
-        if endpoint is not None and endpoint.network_id:
-            self._events.publish(
-                "network",
-                "disconnect",
-                endpoint.network_id,
-                container=container.id,
-                name=endpoint.network_name,
-                type="null" if endpoint.network_name == "none" else endpoint.network_name,
-            )
+        if endpoint is not None:
+            self._network_event(container, "disconnect", endpoint)
         again = self._restarts(container, code)
         if again:
             state.status = "restarting"
@@ -351,12 +348,18 @@ class Lifecycle:
         self._save(container)
         self.publish(container, "unpause")
 
-    async def update_limits(self, container: Container) -> list[str]:
-        """Put changed limits of HostConfig into force; returns warnings."""
-        self._save(container)
+    async def update(self, container: Container, changed: Mapping[str, Any]) -> list[str]:
+        """Change fields of HostConfig, limits or the restart policy; returns warnings.
+
+        Raises System when the kernel refuses a limit; HostConfig stays as it was then.
+        """
         warnings: list[str] = []
-        if container.state.running:
-            warnings = await self._launcher.update(container.id, resources(container.host_config))
+        async with container.lock:
+            if container.state.running:
+                limits = resources({**container.host_config, **changed})
+                warnings = await self._launcher.update(container.id, limits)
+            container.host_config.update(changed)
+            self._save(container)
         self.publish(container, "update")
         return warnings
 

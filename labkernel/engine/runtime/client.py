@@ -34,6 +34,10 @@ LAUNCHER = (
 )
 
 
+LARGEST_SIZE = 0xFFFF
+"""Rows or columns that a terminal can have (ioctl_tty(2))."""
+
+
 @dataclass(frozen=True, slots=True)
 class Step:
     """One step of a process's birth: what was done, to what, and how long it took."""
@@ -174,7 +178,7 @@ class Launcher:
             "spec": spec,
             "cgroup": plan,
             "filters": self._filters(profile, spec["process"]),
-            "size": terminal_size and tuple(terminal_size),
+            "size": terminal_size and tuple(min(number, LARGEST_SIZE) for number in terminal_size),
         }
         self._profiles[container_id] = profile
         started = await self._start(request, (stdin, stdout, stderr), spec["process"]["terminal"])
@@ -203,7 +207,7 @@ class Launcher:
             "container": container_id,
             "process": json.loads(json.dumps(process)),  # marshal takes no subclasses
             "filters": self._filters(self._profiles.get(container_id, "default"), process),
-            "size": terminal_size and tuple(terminal_size),
+            "size": terminal_size and tuple(min(number, LARGEST_SIZE) for number in terminal_size),
         }
         return await self._start(request, (stdin, stdout, stderr), process["terminal"])
 

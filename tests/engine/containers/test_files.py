@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import tarfile
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -244,3 +245,22 @@ def test_a_host_directory(lab: Daemon, tmp_path: Path) -> None:
     assert f"bind source path does not exist: {tmp_path}/nosuch" in missing.stderr
     fixed = lab.docker("run", "--rm", "-v", f"{tmp_path}:/x:ro", "busybox", "touch", "/x/file")
     assert "Read-only file system" in fixed.stderr
+
+
+def test_a_read_only_bind_of_a_restricted_mount(any_engine: Daemon) -> None:
+    """In a user namespace the mount's own restrictions (nosuid, nodev) stay; and no descriptor is left."""
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as directory:
+        os.chmod(directory, 0o755)
+        (Path(directory) / "file").write_text("from the host\n")
+        created = any_engine.docker(
+            "create", "--name", "box", "-v", f"{directory}:/host:ro", "busybox", "true"
+        )
+        assert created.returncode == 0, created.stderr
+        before = len(os.listdir(f"/proc/{any_engine.pid}/fd"))
+        for _ in range(5):
+            copied = any_engine.docker("cp", "box:/host/file", "-")
+            assert copied.returncode == 0, copied.stderr
+            assert "from the host" in copied.stdout
+        assert len(os.listdir(f"/proc/{any_engine.pid}/fd")) <= before + 1
+        refused = any_engine.docker("cp", f"{directory}/file", "box:/host/other")
+        assert "read-only" in refused.stderr

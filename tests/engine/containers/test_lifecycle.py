@@ -301,11 +301,12 @@ def test_lists_and_filters(lab: Daemon) -> None:
 
 def test_top(lab: Daemon) -> None:
     started(lab, "parent", Cmd=["sh", "-c", "sleep 999 & wait"])
+    wanted = ["sh -c sleep 999 & wait", "sleep 999"]
     for _ in wait_until(5):
-        shown = lab.http.call("GET", "/containers/parent/top").json()
-        if len(shown["Processes"]) == 2:
+        commands = [row[-1] for row in lab.http.call("GET", "/containers/parent/top").json()["Processes"]]
+        if commands == wanted:
             break
-    assert [row[-1] for row in shown["Processes"]] == ["sh -c sleep 999 & wait", "sleep 999"]
+    assert commands == wanted
     chosen = lab.http.call("GET", "/containers/parent/top?ps_args=-o%20pid,comm").json()
     assert chosen["Titles"] == ["PID", "COMMAND"]
     assert len(chosen["Processes"]) == 2

@@ -44,6 +44,19 @@ def test_limits_are_changed_while_it_runs(lab: Daemon) -> None:
     assert usage["pids_stats"]["limit"] == 20
 
 
+def test_what_the_kernel_refuses_is_not_recorded(lab: Daemon) -> None:
+    """Memory below what is in use, which cannot be taken back: the file is in memory."""
+    command = "dd if=/dev/zero of=/dev/shm/file bs=1M count=40 2> /dev/null; echo filled; sleep 1000"
+    lab.docker(
+        "run", "-d", "--name", "full", "-m", "80m", "--shm-size", "60m", "busybox", "sh", "-c", command
+    )
+    assert any(lab.docker("logs", "full").stdout for _ in wait_until(10))
+    refused = lab.docker("update", "--memory", "8m", "--memory-swap", "8m", "full")
+    assert refused.returncode == 1, refused
+    shown = lab.docker("inspect", "-f", "{{.HostConfig.Memory}}", "full").stdout
+    assert shown == f"{80 << 20}\n", refused.stderr
+
+
 def test_usage(lab: Daemon) -> None:
     lab.docker("run", "-d", "--name", "busy", "busybox", "sh", "-c", "while :; do :; done")
     time.sleep(0.3)

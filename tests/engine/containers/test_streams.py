@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from labkernel.engine.containers.exec import MOST_WAITING
 from tests.support.daemons import Daemon
 from tests.support.http import frames
 from tests.support.room import wait_until
@@ -283,6 +284,40 @@ def test_exec_on_a_terminal(lab: Daemon) -> None:
         terminal.type("tty; exit 9\r")
         terminal.shows("/dev/pts/")
         assert terminal.ends() == 9
+
+
+def test_terminals_of_any_size(lab: Daemon) -> None:
+    """Sizes that no terminal has are cut; what is no size is refused in dockerd's words."""
+    config = {"Image": "busybox", "Cmd": ["sleep", "1000"], "Tty": True}
+    lab.http.call(
+        "POST", "/containers/create?name=up", config | {"HostConfig": {"ConsoleSize": [99999, 99999]}}
+    )
+    assert lab.http.call("POST", "/containers/up/start").status == 204
+    for size, status in (([99999, 99999], 200), ([1], 200), (None, 200), (["a", 1], 400)):
+        asked = {"Tty": True, "Cmd": ["sh", "-c", "stty size > /size"]}
+        made = lab.http.call("POST", "/containers/up/exec", asked).json()["Id"]
+        answer = lab.http.call("POST", f"/exec/{made}/start", {"Detach": True, "ConsoleSize": size})
+        assert answer.status == status, answer.body
+    assert answer.json()["message"] == (
+        "json: cannot unmarshal string into Go struct field ExecStartCheck.ConsoleSize of type uint"
+    )
+
+
+def test_execs_that_are_never_started_are_forgotten(lab: Daemon) -> None:
+    lab.docker("run", "-d", "--name", "up", "busybox", "sleep", "1000")
+    made = [
+        lab.http.call("POST", "/containers/up/exec", {"Cmd": ["true"]}).json()["Id"]
+        for _ in range(MOST_WAITING + 20)
+    ]
+    assert set(lab.http.call("GET", "/containers/up/json").json()["ExecIDs"]) == set(made[20:])
+    assert lab.http.call("GET", f"/exec/{made[0]}/json").status == 404
+    assert lab.http.call("POST", f"/exec/{made[-1]}/start", {"Detach": True}).status == 200
+    for _ in wait_until(5):
+        shown = lab.http.call("GET", f"/exec/{made[-1]}/json").json()
+        if not shown["Running"]:
+            break
+    assert shown["ExitCode"] == 0, "an ended one is kept for a while"
+    assert len(lab.http.call("GET", "/containers/up/json").json()["ExecIDs"]) == MOST_WAITING - 1
 
 
 def test_exec_where_nothing_runs(lab: Daemon) -> None:
