@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from labkernel.cli import assignment, check, engine, images
+from labkernel.cli import assignment, check, engine, grade, images
 from labkernel.commands import Console, Invocation, Result, Text
 from labkernel.commands.command import Command, Group
 from labkernel.commands.parser import Program
@@ -29,6 +29,7 @@ LABKERNEL = Program(
     {
         "lab": Command("lab", "[DIRECTORY]", "Open the lessons in JupyterLab: start here", lab, (), (0, 1)),
         "check": check.CHECK,
+        "grade": grade.GRADE,
         "docker": Command(
             "docker",
             "COMMAND [ARG...]",
