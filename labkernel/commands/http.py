@@ -67,6 +67,14 @@ def chunks(response: requests.Response) -> Iterator[bytes]:
         response.close()
 
 
+def cancel(response: requests.Response) -> None:
+    """Make another thread's read of a streamed response end now, as if the engine had ended it."""
+    from docker.types import CancellableStream
+
+    with contextlib.suppress(Exception):  # it may have ended by itself
+        CancellableStream(iter(()), response).close()
+
+
 def messages(response: requests.Response) -> Iterator[dict[str, Any]]:
     """The JSON objects of a streamed response, one a line, as pull, build and events send them."""
     rest = b""

@@ -13,7 +13,7 @@ from labkernel.course import find_exercise
 from labkernel.notebook.choice import Choice
 
 _MAGIC = re.compile(
-    r"\s*(?:\w+\s*=\s*)?%(%?)(docker|container|image|layers|ports|check|dockerfile)\s(.*)", re.DOTALL
+    r"\s*(?:\w+\s*=\s*)?%(%?)(docker|container|image|layers|ports|logs|check|dockerfile)\s(.*)", re.DOTALL
 )
 
 
@@ -49,7 +49,7 @@ class Completion:
 
     def candidates(self, before: list[str]) -> Iterable[str]:
         """The words that may follow `before`, a command line without `docker`."""
-        if before[:1] in (["%layers"], ["%ports"]):
+        if before[:1] in (["%layers"], ["%ports"], ["%logs"]):
             return [*self._containers(), *(self._images() if before[0] == "%layers" else [])]
         if before[:1] == ["%check"]:
             return _checks()
@@ -126,6 +126,7 @@ def words_before_cursor(text: str, line_number: int, line: str) -> list[str] | N
         "dockerfile": ["build"],
         "layers": ["%layers"],
         "ports": ["%ports"],
+        "logs": ["%logs"],
         "check": ["%check"],
     }
     return [*before.get(magic, [magic]), *words]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 from labkernel.commands import Finished, Listing, Result
+from labkernel.notebook.views.picture import Picture
 
 
 def show(result: Result) -> None:
@@ -17,6 +18,8 @@ def show(result: Result) -> None:
 
     if getattr(result, "is_shown", False):
         vars(result)["is_shown"] = False  # a later cell that names it does show it
+    elif isinstance(result, Picture) and result.show is not None:
+        result.show()
     elif isinstance(result, Finished):
         if result.detached:
             print(f"left {result.container[:12]}, which runs on", file=sys.stderr)

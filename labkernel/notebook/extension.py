@@ -44,6 +44,7 @@ class Extension:
         if self.completion.matcher in self.shell.Completer.custom_matchers:
             self.shell.Completer.custom_matchers.remove(self.completion.matcher)
         self._results.pop(Result, None)
+        self.magics.views.stop()
         self.choice.forget()
 
     @property

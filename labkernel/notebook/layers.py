@@ -9,9 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from labkernel.commands import CommandError
 from labkernel.commands.history import SETTINGS, instruction
+from labkernel.notebook.views.layer_files import ADDED, CHANGED, DELETED, Change, LayerFiles, chain_ids
 
 if TYPE_CHECKING:
     from docker import DockerClient
+
+
+SHOWN_CHANGES = 100
+"""Paths of a container's layer that are listed by name."""
 
 
 @dataclass(frozen=True)
@@ -19,23 +24,31 @@ class Layer:
     """One entry of an image's history. `size` is in bytes of file content.
 
     `diff_id` is None for an instruction that only changed the configuration. `shared_with` names the other
-    images that hold this very layer, above the same ones below it.
+    images that hold this very layer, above the same ones below it. `files` is None while they are not known.
     """
 
     instruction: str
     size: int
     diff_id: str | None
     shared_with: tuple[str, ...] = ()
+    files: LayerFiles | None = None
 
 
 @dataclass(frozen=True)
 class Writable:
-    """The layer a container writes into: bytes, and the paths it added, changed and deleted."""
+    """The layer that the container `id` writes into: bytes, and the paths it added, changed and deleted.
 
+    A directory that is only there, or changed, because of what is in it is not among them. `changes` are the
+    first of them.
+    """
+
+    id: str
+    is_running: bool
     size: int
     added: int
     changed: int
     deleted: int
+    changes: tuple[Change, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -53,6 +66,12 @@ class Stack:
     def own_size(self) -> int:
         """Bytes in layers that no other image has."""
         return sum(layer.size for layer in self.layers if layer.diff_id and not layer.shared_with)
+
+    @property
+    def chain(self) -> tuple[str | None, ...]:
+        """For each of `layers` its chain id (image-spec, config.md), None for an entry without a layer."""
+        ids = iter(chain_ids([layer.diff_id for layer in reversed(self.layers) if layer.diff_id]))
+        return tuple(reversed([next(ids) if layer.diff_id else None for layer in reversed(self.layers)]))
 
 
 def stack_of(client: DockerClient, name: str) -> Stack:
@@ -89,16 +108,45 @@ def _image_stack(client: DockerClient, inspected: Mapping[str, Any], name: str) 
 def _container_stack(client: DockerClient, container: Mapping[str, Any]) -> Stack:
     image = _api(client).inspect_image(container["Image"])
     below = _image_stack(client, image, container["Config"]["Image"])
-    [listed] = _api(client).containers(all=True, size=True, filters={"id": container["Id"]})
-    kinds = [change["Kind"] for change in _api(client).diff(container["Id"]) or []]
     return Stack(
         name=below.name,
         image=below.image,
         size=below.size,
         layers=below.layers,
         container=container["Name"].lstrip("/"),
-        writable=Writable(listed.get("SizeRw") or 0, kinds.count(1), kinds.count(0), kinds.count(2)),
+        writable=writable_of(client, container["Id"]),
     )
+
+
+def writable_of(client: DockerClient, container: str) -> Writable:
+    """What the container with this id has written so far. Raises docker.errors.NotFound."""
+    from docker.errors import NotFound
+
+    listed = _api(client).containers(all=True, size=True, filters={"id": container})
+    if not listed:
+        raise NotFound(f"No such container: {container}")
+    changes = changes_of(_api(client).diff(container) or [])
+    kinds = [change.kind for change in changes]
+    return Writable(
+        id=container,
+        is_running=listed[0]["State"] == "running",
+        size=listed[0].get("SizeRw") or 0,
+        added=kinds.count(ADDED),
+        changed=kinds.count(CHANGED),
+        deleted=kinds.count(DELETED),
+        changes=tuple(changes[:SHOWN_CHANGES]),
+    )
+
+
+def changes_of(answer: Sequence[Mapping[str, Any]]) -> list[Change]:
+    """The answer of GET /containers/{id}/changes, without the directories that other entries are in."""
+    parents = {entry["Path"].rpartition("/")[0] for entry in answer}
+    kinds = {0: CHANGED, 1: ADDED, 2: DELETED}
+    return [
+        Change(kinds[entry["Kind"]], entry["Path"].lstrip("/"))
+        for entry in answer
+        if entry["Path"] not in parents
+    ]
 
 
 def _api(client: DockerClient) -> Any:

@@ -1,8 +1,9 @@
 """The magics: what a learner types in a cell, handed to the docker-style commands.
 
 `%docker` takes a line as a slide shows it; `%container` and `%image` are the same with the group's word left
-out; `%%docker` takes several lines, `%%dockerfile` a Dockerfile. `%layers` and `%ports` draw pictures,
-`%check` checks an exercise. Each returns a Result, so that `running = %container ps` works.
+out; `%%docker` takes several lines, `%%dockerfile` a Dockerfile. `%layers`, `%ports` and `%logs` draw what
+there is and follow it, `%check` checks an exercise. Each returns a Result, so that `running = %container ps`
+works.
 """
 
 from __future__ import annotations
@@ -35,9 +36,13 @@ from labkernel.notebook.dockerfile_cell import read_cell
 from labkernel.notebook.failures import CellError, Interrupted
 from labkernel.notebook.foreground import leaving_on_interrupt, run_in_foreground
 from labkernel.notebook.layers import stack_of
-from labkernel.notebook.layers_picture import LayersPicture
-from labkernel.notebook.ports_table import ports_table
 from labkernel.notebook.variables import Environment, expand
+from labkernel.notebook.views.layers_view import LayersView
+from labkernel.notebook.views.logs_view import HELP as LOGS_HELP
+from labkernel.notebook.views.logs_view import LogsView, read_words
+from labkernel.notebook.views.ports_view import PortsView
+from labkernel.notebook.views.view import View
+from labkernel.notebook.views.views import Views
 
 if TYPE_CHECKING:
     from docker import DockerClient
@@ -51,12 +56,14 @@ class LabMagics:
         self.shell = shell
         self.choice = choice
         self.checker = Checker()
+        self.views = Views(shell)
         self.line: dict[str, Callable[[str], Result]] = {
             "docker": self.docker,
             "container": self.container,
             "image": self.image,
             "layers": self.layers,
             "ports": self.ports,
+            "logs": self.logs,
             "check": self.check,
         }
         self.cell: dict[str, Callable[[str, str], Result | None]] = {
@@ -106,21 +113,34 @@ class LabMagics:
         """Draw the layers of images and containers: %layers debian me/web-app"""
         with failures_shown():
             names = self.words(line)
-            if not names or names == ["--help"]:
+            if not names or "--help" in names:
                 return Text(
                     "Usage:  %layers IMAGE|CONTAINER...\n\nDraw what images and containers are made of"
                 )
-            with self._client() as client:
-                return LayersPicture([stack_of(client, name) for name in names])
+            return self._view(
+                lambda host: LayersView(names, f"%layers {line}", host, self.views.layer_reader(host))
+            )
 
     def ports(self, line: str) -> Result:
         """Show where the published ports lead: %ports, or %ports NAME..."""
         with failures_shown():
             names = self.words(line)
-            if names == ["--help"]:
-                return Text("Usage:  %ports [CONTAINER...]\n\nShow the published ports of running containers")
-            with self._client() as client:
-                return ports_table(client, names)
+            if "--help" in names:
+                return Text("Usage:  %ports [CONTAINER...]\n\nShow the published ports of containers")
+            return self._view(lambda host: PortsView(names, f"%ports {line}", host))
+
+    def logs(self, line: str) -> Result:
+        """Show what containers write: %logs NAME..., and go on; --help says more"""
+        with failures_shown():
+            request = read_words(self.words(line))
+            if request.help:
+                return Text(LOGS_HELP)
+            return self._view(lambda host: LogsView(request, f"%logs {line}", host))
+
+    def _view(self, make: Callable[[str | None], View]) -> Result:
+        """A view of the engine that DOCKER_HOST names."""
+        with self._client() as client:
+            return self.views.picture(make(os.environ.get("DOCKER_HOST")), client)
 
     def check(self, line: str) -> Result:
         """Check this exercise: %check, or %check NAME...; failing again gives one more hint"""
