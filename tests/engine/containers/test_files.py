@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import io
 import os
+import subprocess
 import tarfile
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.support.daemons import Daemon
+from tests.support.daemons import Daemon, running
 
 
 @pytest.fixture(params=["running", "stopped"])
@@ -247,20 +249,26 @@ def test_a_host_directory(lab: Daemon, tmp_path: Path) -> None:
     assert "Read-only file system" in fixed.stderr
 
 
-def test_a_read_only_bind_of_a_restricted_mount(any_engine: Daemon) -> None:
-    """In a user namespace the mount's own restrictions (nosuid, nodev) stay; and no descriptor is left."""
-    with tempfile.TemporaryDirectory(dir="/dev/shm") as directory:
-        os.chmod(directory, 0o755)
-        (Path(directory) / "file").write_text("from the host\n")
-        created = any_engine.docker(
-            "create", "--name", "box", "-v", f"{directory}:/host:ro", "busybox", "true"
-        )
-        assert created.returncode == 0, created.stderr
-        before = len(os.listdir(f"/proc/{any_engine.pid}/fd"))
+@pytest.fixture
+def restricted(root: None) -> Iterator[Path]:
+    """A directory with a file on a mount whose restrictions a user namespace may not lift."""
+    directory = Path(tempfile.mkdtemp())
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "mode=755,nosuid,nodev", "tmpfs", directory], check=True)
+    (directory / "file").write_text("from the host\n")
+    yield directory
+    subprocess.run(["umount", "--lazy", directory], check=True)
+    directory.rmdir()
+
+
+def test_a_read_only_bind_of_a_restricted_mount(restricted: Path, user_with_range: str) -> None:
+    """And no descriptor is left of it, neither when it goes well nor when it does not."""
+    with running("labkernel", user=user_with_range) as daemon:
+        daemon.docker("create", "--name", "box", "-v", f"{restricted}:/host:ro", "busybox", "true")
+        before = len(os.listdir(f"/proc/{daemon.pid}/fd"))
         for _ in range(5):
-            copied = any_engine.docker("cp", "box:/host/file", "-")
+            copied = daemon.docker("cp", "box:/host/file", "-")
             assert copied.returncode == 0, copied.stderr
             assert "from the host" in copied.stdout
-        assert len(os.listdir(f"/proc/{any_engine.pid}/fd")) <= before + 1
-        refused = any_engine.docker("cp", f"{directory}/file", "box:/host/other")
+        refused = daemon.docker("cp", f"{restricted}/file", "box:/host/other")
         assert "read-only" in refused.stderr
+        assert len(os.listdir(f"/proc/{daemon.pid}/fd")) <= before + 1
