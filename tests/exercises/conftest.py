@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from labkernel.course import places
+from labkernel.notebook.lab import lessons
 from tests.exercises.desk import Desk
-from tests.support.catalog_images import load_archive
+from tests.support.catalog_images import NAMES, load_archive
 from tests.support.daemons import Daemon
 
 
@@ -48,3 +49,20 @@ def desk() -> Iterator[Callable[..., Desk]]:
     yield make
     for place in made:
         shutil.rmtree(place)
+
+
+@pytest.fixture(scope="session")
+def app_archive(
+    engine: Daemon, images_archive: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Path]:
+    """debian, golang, me/web-base and me/web-app in one archive; built once a session."""
+    load_archive(engine, images_archive)
+    for name, sources in {"me/web-base": "docker-web-base", "me/web-app": "."}.items():
+        built = engine.docker("build", "-t", name, sources, cwd=lessons() / "app", timeout=600)
+        assert built.returncode == 0, built.stderr
+    path = tmp_path_factory.mktemp("app") / "images.tar"
+    saved = engine.docker("save", "-o", str(path), *NAMES, "me/web-base", "me/web-app", timeout=300)
+    assert saved.returncode == 0, saved.stderr
+    engine.clear()
+    yield path
+    path.unlink()

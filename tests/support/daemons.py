@@ -134,10 +134,9 @@ class Daemon:
         for network in client.networks():
             if network["Name"] not in {"bridge", "host", "none"}:
                 client.remove_network(network["Id"])
-        for image in client.images():
-            names = image["RepoTags"] or []
-            for name in set(names) - {BUSYBOX} if BUSYBOX in names else [image["Id"]]:
-                client.remove_image(name, force=True)
+        left = client.images()
+        while left:
+            left = _remove_images(client, left)
         if not client.images(BUSYBOX):
             self.load_base_image()
         client.close()
@@ -146,6 +145,26 @@ class Daemon:
         loaded = self.http.call("POST", "/images/load?quiet=1", busybox_archive())
         if loaded.status != 200 or b"error" in loaded.body:
             raise RuntimeError(f"{self.kind} does not load the base image: {loaded.body!r}")
+
+
+def _remove_images(client: docker.APIClient, images: list[Any]) -> list[Any]:
+    """Remove images but the base image; return those that are still in use, by others that are gone now.
+
+    A list of images is in order of time to the second only: one may come before those built on it.
+    """
+    kept = []
+    for image in images:
+        names = image["RepoTags"] or []
+        for name in set(names) - {BUSYBOX} if BUSYBOX in names else [image["Id"]]:
+            try:
+                client.remove_image(name, force=True)
+            except docker.errors.APIError as error:
+                if image is images[-1] and len(kept) == len(images) - 1:
+                    raise
+                if "dependent child images" not in str(error):
+                    raise
+                kept.append(image)
+    return kept
 
 
 @contextmanager

@@ -1,0 +1,1 @@
+../../../notebooks/app/web-app/main.go
