@@ -119,14 +119,14 @@ class BaseImages:
             made = await self._catalog.make(name, lambda progress: output(_message(progress)))
             try:
                 image = await self._store(made, output)
+                references = [parse_reference(text).with_default_tag() for text in made.references]
+                for reference in references:  # before anything else: what has no name may be pruned
+                    self._images.tag(image.id, reference)
+                    self._events.publish("image", "tag", image.id, name=reference.familiar)
+                    output({"status": f"Made {reference.familiar}: {image.id}"})
+                return references
             finally:
                 await in_thread(made.discard)
-        references = [parse_reference(text).with_default_tag() for text in made.references]
-        for reference in references:
-            self._images.tag(image.id, reference)
-            self._events.publish("image", "tag", image.id, name=reference.familiar)
-            output({"status": f"Made {reference.familiar}: {image.id}"})
-        return references
 
     async def _store(self, made: MadeImage, output: Output) -> Image:
         if made.recipe is not None:

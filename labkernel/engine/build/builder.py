@@ -55,7 +55,7 @@ from labkernel.engine.build.steps import (
 )
 from labkernel.engine.build.threads import in_thread
 from labkernel.engine.errors import EngineError, InvalidParameter, System
-from labkernel.engine.image.images import Image, Images
+from labkernel.engine.image.images import Hold, Image, Images
 from labkernel.engine.image.reference import Reference, parse_reference
 
 _KEPT = 1 << 20
@@ -94,19 +94,20 @@ class Builder:
         await in_thread(context.apply_dockerignore)
         kept = _Kept()
         said, said_room = (kept.add, unlimited) if options.quiet else (output, room)
-        build = _Build(self, context, options, plan, said, said_room)
-        try:
-            image = await build.run()
-        except BaseException:
-            for message in kept.messages:
-                output(message)
-            raise
-        if options.quiet:
-            output({"stream": f"{image.id}\n"})
-        else:
-            output({"stream": f"Successfully built {short_id(image.id)}\n"})
-        for reference in references:
-            self._tag(image, reference, build.output)
+        with self._images.holding() as hold:
+            build = _Build(self, context, options, plan, said, said_room, hold)
+            try:
+                image = await build.run()
+            except BaseException:
+                for message in kept.messages:
+                    output(message)
+                raise
+            if options.quiet:
+                output({"stream": f"{image.id}\n"})
+            else:
+                output({"stream": f"Successfully built {short_id(image.id)}\n"})
+            for reference in references:
+                self._tag(image, reference, build.output)
         return image.id
 
     def _tag(self, image: Image, reference: Reference, output: Output) -> None:
@@ -171,6 +172,7 @@ class _Build:
         plan: Plan,
         output: Output,
         room: Room,
+        hold: Hold,
     ) -> None:
         self._images = builder._images
         self._runner = builder._runner
@@ -179,11 +181,12 @@ class _Build:
         self._options = options
         self._plan = plan
         self._store = builder._images.store
-        self._steps = Steps(builder._images, builder._cache, _epoch(options))
+        self._steps = Steps(builder._images, builder._cache, _epoch(options), hold)
         self._results: dict[int, Image | None] = {}
         self._step_number = 0
         self.output = output
         self._room = room
+        self._hold = hold
 
     async def run(self) -> Image:
         if self._plan.dockerfile.warnings:
@@ -246,12 +249,11 @@ class _Build:
             return await self._result(earlier.index)
         if stage.base == "scratch":
             return None
-        return await self._bases.find(
-            stage.base,
-            self.output,
-            platform=stage.platform or self._options.platform,
-            pull=self._options.pull,
-        )
+        return await self._find(stage.base, stage.platform or self._options.platform)
+
+    async def _find(self, name: str, platform: str) -> Image:
+        image = await self._bases.find(name, self.output, platform=platform, pull=self._options.pull)
+        return self._hold(image)
 
     async def _run_triggers(self, at: _Position) -> None:
         """What the base image asks to be done in every build on it (ONBUILD)."""
@@ -405,9 +407,7 @@ class _Build:
                 hint="stages count from 0, and only earlier ones can be copied from",
             )
         try:
-            return await self._bases.find(
-                name, self.output, platform=self._options.platform, pull=self._options.pull
-            )
+            return await self._find(name, self._options.platform)
         except EngineError as error:
             error.message = f"invalid from flag value {name}: {error.message}"
             names = [stage.name for stage in self._plan.stages[: at.index] if stage.name]

@@ -16,20 +16,27 @@ from pathlib import Path
 
 from labkernel.engine.build.cache import BuildCache
 from labkernel.engine.build.container_config import ConfigState
+from labkernel.engine.errors import NotFound
 from labkernel.engine.image import config as image_config
-from labkernel.engine.image.images import Image, Images
+from labkernel.engine.image.images import Hold, Image, Images
 
 
 class Steps:
-    """`epoch` is SOURCE_DATE_EPOCH (Unix seconds): no time in what is made is later."""
+    """`epoch` is SOURCE_DATE_EPOCH (Unix seconds): no time in what is made is later. What is made or found is
+    held: nobody prunes it while the build goes on."""
 
-    def __init__(self, images: Images, cache: BuildCache, epoch: int | None) -> None:
+    def __init__(self, images: Images, cache: BuildCache, epoch: int | None, hold: Hold) -> None:
         self._images = images
         self._cache = cache
         self._epoch = epoch
+        self._hold = hold
 
     def cached(self, parent: Image | None, command: Sequence[str]) -> Image | None:
-        return self._cache.find(parent.id if parent else None, command)
+        image = self._cache.find(parent.id if parent else None, command)
+        try:
+            return self._hold(image) if image else None
+        except NotFound:  # removed this moment
+            return None
 
     def commit(
         self, parent: Image | None, state: ConfigState, command: Sequence[str], upper: Path | None = None
@@ -62,8 +69,9 @@ class Steps:
         if base.get("variant"):
             document["variant"] = base["variant"]
         parent_id = parent.id if parent else None
-        image = self._images.create(document, parent=parent_id)
-        self._cache.remember(parent_id, command, image)
+        with self._images.store.database.transaction():
+            image = self._hold(self._images.create(document, parent=parent_id))
+            self._cache.remember(parent_id, command, image)
         return image
 
     def _created(self) -> str:

@@ -80,7 +80,8 @@ def _delete(
     while parent is not None:
         conflict = _conflict(images, parent, users, hard_only=force)
         if conflict is not None:
-            if quiet and (images.references(parent) or users(parent) or images.children(parent)):
+            used = users(parent) or images.children(parent) or images.is_held(parent)
+            if quiet and (used or images.references(parent)):
                 return
             raise conflict
         image_id = parent
@@ -104,6 +105,8 @@ def _conflict(
     images: Images, image_id: str, users: ImageUsers, *, hard_only: bool, ignore_names: bool = False
 ) -> Conflict | None:
     """Why an image may not be deleted; None if it may. Hard conflicts stand even against force."""
+    if images.is_held(image_id):
+        return held(image_id)
     using = users(image_id)
     running = next((user for user in using if user.running), None)
     message = hint = None
@@ -123,6 +126,15 @@ def _conflict(
             hint = f"remove the container first: docker rm {_short(using[0].container_id)}"
     if message is None:
         return None
+    return _refusal(image_id, message, hint, hard=hard)
+
+
+def held(image_id: str) -> Conflict:
+    """What is said of an image that a build stands on."""
+    return _refusal(image_id, "image is being used by a running build", "wait for the build's end", hard=True)
+
+
+def _refusal(image_id: str, message: str, hint: str | None, *, hard: bool) -> Conflict:
     forced = "cannot be forced" if hard else "must be forced"
     return Conflict(f"conflict: unable to delete {_short(image_id)} ({forced}) - {message}", hint=hint)
 

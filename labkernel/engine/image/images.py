@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import difflib
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, BinaryIO
 
@@ -42,6 +44,9 @@ class Image:
     created: int
 
 
+#: Keeps an image from being deleted, and gives it back. Raises NotFound when it is gone already.
+Hold = Callable[[Image], Image]
+
 # Inside the class `list` is the method.
 Json = dict[str, Any]
 JsonList = list[dict[str, Any]]
@@ -59,6 +64,7 @@ class Images:
     def __init__(self, store: Store) -> None:
         self.store = store
         self._database = store.database
+        self._held: Counter[str] = Counter()
 
     # --- finding
 
@@ -206,10 +212,33 @@ class Images:
         """Untag or delete by Docker's rules (`deletion`). Raises NotFound, Conflict."""
         return deletion.delete(self, name, users, force=force, prune=prune)
 
+    @contextmanager
+    def holding(self) -> Iterator[Hold]:
+        """Within it images can be held: they are there until its end, whoever prunes."""
+        held: Strings = []
+
+        def hold(image: Image) -> Image:
+            with self._database.transaction():
+                self.get(image.id)
+                self._held[image.id] += 1
+                held.append(image.id)
+            return image
+
+        try:
+            yield hold
+        finally:
+            with self._database.transaction():
+                self._held -= Counter(held)
+
+    def is_held(self, image_id: str) -> bool:
+        return self._held[image_id] > 0
+
     def forget(self, image_id: str) -> Strings:
-        """Remove an image and its names, whoever uses it, and the layers that only it had; gives the
-        chain_ids of those. The rules for doing so are `deletion`'s."""
+        """Remove an image and its names, and the layers that only it had; gives the chain_ids of those. The
+        rules for doing so are `deletion`'s. Raises Conflict for one that is held."""
         with self._database.transaction():
+            if self.is_held(image_id):
+                raise deletion.held(image_id)
             self._database.execute("DELETE FROM images WHERE id = ?", (image_id,))
         return self.store.layers.collect()
 

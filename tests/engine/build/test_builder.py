@@ -6,6 +6,7 @@ What it builds is compared with what dockerd builds in test_against_dockerd.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import http.server
 import io
@@ -19,6 +20,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -26,7 +28,7 @@ from labkernel.engine.build.context import BuildContext
 from labkernel.engine.build.errors import DockerfileError
 from labkernel.engine.build.interface import BuildOptions, RunFailed, error_message
 from labkernel.engine.build.rootfs import Rootfs
-from labkernel.engine.errors import EngineError, InvalidParameter, NotFound, Unavailable
+from labkernel.engine.errors import Conflict, EngineError, InvalidParameter, NotFound, Unavailable
 from labkernel.engine.image.images import Image
 from labkernel.engine.runtime.client import Launcher
 from tests.engine.build.conftest import Workshop, context_tar, make_workshop, member, open_workshop
@@ -453,9 +455,37 @@ def test_a_cancelled_build_leaves_its_completed_steps(workshop: Workshop) -> Non
     assert len(workshop.runner.steps) == 1
 
 
+def test_what_is_pruned_meanwhile_is_not_the_build_s(workshop: Workshop) -> None:
+    """Every image without a name is asked to go at every message of a build in stages."""
+
+    def prune() -> list[str]:
+        deleted = []
+        for image in workshop.images.list():
+            if not workshop.images.references(image.id):
+                with contextlib.suppress(Conflict):
+                    workshop.images.delete(image.id, lambda _: [])
+                    deleted.append(image.id)
+        return deleted
+
+    class Pruning(list[dict[str, Any]]):
+        def append(self, message: dict[str, Any]) -> None:
+            super().append(message)
+            prune()
+
+    dockerfile = (
+        "FROM busybox AS one\nRUN echo 1 > /1\nENV A=1\nFROM busybox\nCOPY two /2\n"
+        "COPY --from=one /1 /1\nRUN cat /1 /2 > /3\n"
+    )
+    workshop.messages = Pruning()
+    built = workshop.build(dockerfile, {"two": "2\n"})
+    assert read(workshop, built.image, "3") == b"1\n2\n"
+    assert built.image.id in prune(), "what is held is let go"
+
+
 KILLED = """
 import sys
 from pathlib import Path
+from typing import Any
 from tests.engine.build.conftest import make_workshop
 
 class Printing(list):
