@@ -14,6 +14,11 @@ def load_ipython_extension(shell: InteractiveShell) -> None:
     load(shell)
 
 
+def _jupyter_server_extension_points() -> list[dict[str, str]]:
+    """What `jupyter server` loads where its configuration names labkernel."""
+    return [{"module": "labkernel.jupyter"}]
+
+
 def unload_ipython_extension(shell: InteractiveShell) -> None:
     """`%unload_ext labkernel`."""
     from labkernel.notebook.extension import unload

@@ -24,10 +24,11 @@ class Connection:
         self.root: Any = display.screen().root
 
     def close(self) -> None:
-        """A connection that the server has closed is none to complain about."""
+        """Close it once all that was asked for is done, or the server has gone."""
         from Xlib.error import ConnectionClosedError
 
         with contextlib.suppress(ConnectionClosedError, OSError):
+            self.display.sync()  # where something is left unread, closing takes back what is still under way
             self.display.close()
 
     def __enter__(self) -> Connection:

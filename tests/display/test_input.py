@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ import pytest
 
 from labkernel.display import Input, Screen, connect
 from labkernel.display.keys import keysym
-from tests.support.screens import program, wait_for_window
+from tests.support.screens import Program, program, until, wait_for_window
 
 
 @dataclass
@@ -20,15 +19,18 @@ class Receiver:
     """xev with the keyboard's attention, and a hand on that keyboard."""
 
     hand: Input
-    process: subprocess.Popen[str]
+    xev: Program
 
     def events(self) -> list[str]:
-        """What xev has received so far: "press a", "release button 1". It ends with that."""
+        """What xev has received until all was let go: "press a", "release button 1"."""
         self.hand.release()
-        time.sleep(0.3)
-        self.process.kill()
-        assert self.process.stdout
-        return [event for text in self.process.stdout.read().split("\n\n") if (event := _read(text))]
+        self.hand.key("F9", True)
+        self.hand.key("F9", False)
+        until(lambda: self._read()[-1:] == ["release F9"], "not all has come")
+        return self._read()[:-2]
+
+    def _read(self) -> list[str]:
+        return [event for text in self.xev.said.split("\n\n") if (event := _read(text))]
 
     def typed(self) -> str:
         """The characters that were typed."""
@@ -55,12 +57,12 @@ def _read(text: str) -> str | None:
 
 @pytest.fixture
 def receiver(screen: Screen) -> Iterator[Receiver]:
-    with program(screen, "xev", "-event", "keyboard", "-event", "button", "-event", "mouse") as process:
+    with program(screen, "xev", "-event", "keyboard", "-event", "button", "-event", "mouse") as xev:
         window = wait_for_window(screen, "Event Tester")
         with connect(screen) as connection:
             hand = Input(connection)
             hand.move(window.x + 100, window.y + 120)  # without a manager the keys go where the pointer is
-            yield Receiver(hand, process)
+            yield Receiver(hand, xev)
 
 
 def test_letters_of_every_kind(receiver: Receiver) -> None:
@@ -125,12 +127,19 @@ def test_buttons_wheel_and_places(receiver: Receiver, screen: Screen) -> None:
     receiver.hand.button(4, True)
     receiver.hand.button(4, False)
     receiver.hand.button(99, True)
-    receiver.hand.move(-100, 10_000)
     events = receiver.events()
     assert "at 90,120" in events
     assert [event for event in events if "button" in event] == [
         *["press button 3", "release button 3", "press button 4", "release button 4"]
     ]
+
+
+def test_the_pointer_stays_on_the_screen(screen: Screen) -> None:
+    with connect(screen) as connection:
+        hand = Input(connection)
+        hand.move(-100, 10_000)
+        pointer = connection.root.query_pointer()
+        assert (pointer.root_x, pointer.root_y) == (0, screen.height - 1)
 
 
 @pytest.mark.parametrize("key", ["Dead", "CapsLock", "AltGraph", "Process", "", "\x07", "ab"])

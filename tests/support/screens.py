@@ -7,8 +7,10 @@ import os
 import re
 import subprocess
 import tarfile
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -17,23 +19,31 @@ from labkernel.display import Screen, Window, connect, windows
 from tests.support.room import wait_until
 
 
+@dataclass(frozen=True)
+class Program:
+    """A running X program."""
+
+    process: subprocess.Popen[bytes]
+    output: Path
+
+    @property
+    def said(self) -> str:
+        """What it has written to its stdout so far."""
+        return self.output.read_text()
+
+
 @contextmanager
-def program(screen: Screen, *args: str) -> Iterator[subprocess.Popen[str]]:
-    """An X program on the screen; its stdout is a pipe. It is ended with the `with`."""
-    process = subprocess.Popen(
-        args,
-        env={**os.environ, **screen.environment},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    )
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.wait()
-        assert process.stdout
-        process.stdout.close()
+def program(screen: Screen, *args: str) -> Iterator[Program]:
+    """An X program on the screen, ended with the `with`."""
+    with tempfile.NamedTemporaryFile() as output:
+        process = subprocess.Popen(
+            args, env={**os.environ, **screen.environment}, stdout=output, stderr=subprocess.DEVNULL
+        )
+        try:
+            yield Program(process, Path(output.name))
+        finally:
+            process.kill()
+            process.wait()
 
 
 def windows_on(screen: Screen) -> list[Window]:
