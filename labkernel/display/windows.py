@@ -12,6 +12,7 @@ from labkernel.display.connection import Connection
 class Window:
     """A program's window. `title` is what it calls itself; `program` is its class, such as "XClock".
 
+    `host` is the name of the host that it runs on, in a container the container's; "" where it names none.
     `x`, `y`, `width`, `height` in pixels of the screen, without the border. `is_mapped`: it can be seen, but
     for what lies above.
     """
@@ -19,6 +20,7 @@ class Window:
     id: int
     title: str
     program: str
+    host: str
     x: int
     y: int
     width: int
@@ -64,6 +66,7 @@ def _read(connection: Connection, window: Any) -> Window | None:
         id=window.id,
         title=title,
         program=program[1] if program else "",
+        host=window.get_wm_client_machine() or "",
         x=-place.x,
         y=-place.y,
         width=geometry.width,
