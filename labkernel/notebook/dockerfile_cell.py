@@ -57,8 +57,13 @@ def read_cell(words: list[str], body: str) -> DockerfileCell:
             where=line,
             hint="name one directory, '.' for the notebook's",
         )
-    if not body.strip():
-        raise CommandError("the Dockerfile cannot be empty", where=line, hint="start with FROM busybox")
+    lines = [text.strip() for text in body.splitlines()]
+    if all(not text or text.startswith("#") for text in lines):
+        raise CommandError(
+            "the Dockerfile has no instruction yet",
+            where=line,
+            hint="the first one says which image to start from, as in FROM busybox",
+        )
     if not contexts:
         copying = first_copy(body)
         if copying:

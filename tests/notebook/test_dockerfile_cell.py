@@ -50,7 +50,8 @@ def test_file_writes_the_cell(tmp_path: Path) -> None:
     ("words", "body", "message", "hint"),
     [
         ([], "FROM x\nADD . /\n", "files from a build context", "--context DIR"),
-        ([], " \n", "cannot be empty", "FROM busybox"),
+        ([], " \n", "no instruction yet", "FROM busybox"),
+        ([], "# YOUR CODE HERE\n", "no instruction yet", "FROM busybox"),
         (["--contxt", "."], "FROM x\n", "unknown flag: --contxt", "--help"),
         (["-t"], "FROM x\n", "flag needs an argument", "--help"),
         (["a", "b"], "FROM x\n", "one context, not 2", "'.'"),
