@@ -25,6 +25,7 @@ from labkernel.engine.errors import EngineError, NotFound, Unavailable
 from labkernel.engine.events import Events
 from labkernel.engine.image import config as image_config
 from labkernel.engine.image.images import Image, Images
+from labkernel.engine.image.platforms import check_platform, own_platform, parse_platform
 from labkernel.engine.image.reference import DEFAULT_DOMAIN, OFFICIAL_PREFIX, Reference, parse_reference
 from labkernel.engine.image.registries import Registries
 from labkernel.engine.image.store import Store
@@ -55,25 +56,39 @@ class BaseImages:
         return self._catalog.names()
 
     async def find(self, reference: str, output: Output, *, platform: str = "", pull: bool = False) -> Image:
-        """The image of that name, fetched or made if it is not there.
+        """The image of that name, fetched or made if it is not there for that platform.
 
         Raises:
             NotFound: nobody has it; the hint names what is near.
         """
         if not pull:
             with contextlib.suppress(NotFound):
-                return self._images.resolve(reference)
-        await self.pull(parse_reference(reference).with_default_tag(), output)
-        return self._images.resolve(reference)
+                return self._stored(reference, platform)
+        await self.pull(parse_reference(reference).with_default_tag(), output, platform=platform)
+        return self._stored(reference, platform)
 
-    async def pull(self, reference: Reference, output: Output, auth: dict[str, Any] | None = None) -> None:
-        """Fetch the image from its registry, or make it if no registry answers and the catalog knows it.
+    def _stored(self, reference: str, platform: str) -> Image:
+        image = self._images.resolve(reference)
+        check_platform(reference, image.config, platform)
+        return image
+
+    async def pull(
+        self,
+        reference: Reference,
+        output: Output,
+        auth: dict[str, Any] | None = None,
+        *,
+        platform: str = "",
+    ) -> None:
+        """Fetch the image from its registry, or make it if no registry answers and the catalog knows it. The
+        catalog makes images for this machine's platform only.
 
         Raises:
-            NotFound, Unauthorized, Unavailable.
+            NotFound, Unauthorized, Unavailable, InvalidParameter.
         """
+        wanted = parse_platform(platform)
         try:
-            image = await self._registries.pull(reference, output, auth)
+            image = await self._registries.pull(reference, output, auth, platform=platform)
         except EngineError as error:
             # No answer, none for us, or not more of them today: to a learner these are all the same.
             name = _catalog_name(reference)
@@ -81,6 +96,11 @@ class BaseImages:
                 if isinstance(error, Unavailable):
                     raise self._nobody_has_it(reference, error) from error
                 raise
+            if wanted[:2] != own_platform()[:2]:
+                raise NotFound(
+                    f"no matching manifest for {wanted} in the manifest list entries",
+                    hint=f"{error.message}, and the catalog makes images for {own_platform()} only",
+                ) from error
             output({"status": f"{error.message}; making {reference.familiar} here from the catalog"})
             await self.make(name, output)
             return

@@ -13,6 +13,7 @@ from labkernel.engine.build.context import BuildContext
 from labkernel.engine.build.interface import BuildOptions, error_message
 from labkernel.engine.engine import Engine
 from labkernel.engine.errors import InvalidParameter
+from labkernel.engine.image.platforms import parse_platform
 from labkernel.engine.image.store import Store
 
 _HOST_CONFIG = {
@@ -30,6 +31,7 @@ _SPOKEN = {"buildargs": "build args"}
 
 def build_options(request: Request) -> BuildOptions:
     """The query of a build. Raises InvalidParameter."""
+    parse_platform(request.argument("platform"))
     host_config: dict[str, Any] = {"NetworkMode": request.argument("networkmode") or "default"}
     for argument, key in _HOST_CONFIG.items():
         if value := request.integer(argument):

@@ -38,7 +38,9 @@ async def list_(engine: Engine, request: Request) -> Answer:
 
 async def create(engine: Engine, request: Request) -> Answer:
     body = await request.json()
-    container, warnings = await engine.containers.create(body, request.argument("name"))
+    container, warnings = await engine.containers.create(
+        body, request.argument("name"), platform=request.argument("platform")
+    )
     warnings += engine.launcher.unenforceable(bundle.resources(container.host_config))
     return Response.json({"Id": container.id, "Warnings": warnings}, 201)
 

@@ -18,6 +18,7 @@ from labkernel.engine.commit import commit as commit_container
 from labkernel.engine.engine import Engine
 from labkernel.engine.errors import EngineError, InvalidParameter, NotFound
 from labkernel.engine.image.images import Image
+from labkernel.engine.image.platforms import parse_platform
 from labkernel.engine.image.reference import Reference, is_digest, parse_reference
 
 _FILTERS = frozenset(["before", "dangling", "label", "reference", "since", "until"])
@@ -190,8 +191,11 @@ async def create(engine: Engine, request: Request) -> Answer:
         elif tag_or_digest:
             reference = reference.with_tag(tag_or_digest)
         reference = reference.with_default_tag()
-        auth = registry_auth(request)
-        return json_lines(lambda messages: engine.base_images.pull(reference, messages.put, auth))
+        auth, platform = registry_auth(request), request.argument("platform")
+        parse_platform(platform)
+        return json_lines(
+            lambda messages: engine.base_images.pull(reference, messages.put, auth, platform=platform)
+        )
     if source := request.argument("fromSrc"):
         return await _import(engine, request, source)
     raise InvalidParameter("one of fromImage and fromSrc is needed")

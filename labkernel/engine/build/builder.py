@@ -56,6 +56,7 @@ from labkernel.engine.build.steps import (
 from labkernel.engine.build.threads import in_thread
 from labkernel.engine.errors import EngineError, InvalidParameter, System
 from labkernel.engine.image.images import Hold, Image, Images
+from labkernel.engine.image.platforms import parse_platform
 from labkernel.engine.image.reference import Reference, parse_reference
 
 _KEPT = 1 << 20
@@ -249,6 +250,11 @@ class _Build:
             return await self._result(earlier.index)
         if stage.base == "scratch":
             return None
+        try:
+            parse_platform(stage.platform)
+        except InvalidParameter as error:
+            error.message = f"failed to parse platform {stage.platform}: {error.message}"
+            raise
         return await self._find(stage.base, stage.platform or self._options.platform)
 
     async def _find(self, name: str, platform: str) -> Image:

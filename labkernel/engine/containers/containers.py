@@ -21,6 +21,7 @@ from labkernel.engine.database import Database
 from labkernel.engine.errors import Conflict, InvalidParameter, NotFound
 from labkernel.engine.events import Events
 from labkernel.engine.image.images import Image, Images, ImageUser
+from labkernel.engine.image.platforms import check_platform
 from labkernel.engine.linux.trees import remove as remove_tree
 from labkernel.engine.network.networks import Networks
 from labkernel.engine.rootfs import fill_volume
@@ -163,12 +164,14 @@ class Containers:
 
     # making
 
-    async def create(self, body: Mapping[str, Any], name: str = "") -> tuple[Container, list[str]]:
+    async def create(
+        self, body: Mapping[str, Any], name: str = "", *, platform: str = ""
+    ) -> tuple[Container, list[str]]:
         """Make a container; returns it and the warnings.
 
         Raises:
             InvalidParameter: the description makes no sense.
-            NotFound: no such image.
+            NotFound: no such image, or not for that platform.
             Conflict: the name is taken.
         """
         if not body or not any(key for key in body if key not in ("HostConfig", "NetworkingConfig")):
@@ -179,6 +182,7 @@ class Containers:
         warnings = container_config.validate(config, host_config)
         points = mount_points(config, host_config)
         image = self._images.resolve(config["Image"])
+        check_platform(config["Image"], image.config, platform)
         container_config.merge_image(config, image.config.get("config") or {})
         points += self._from_image(config, points)
         if host_config["VolumesFrom"]:

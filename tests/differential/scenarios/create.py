@@ -6,6 +6,7 @@ from typing import Any
 from urllib.parse import quote
 
 from tests.differential.recorder import Recorder
+from tests.differential.scenarios.files import archive
 
 _REFUSED: dict[str, Any] = {
     "unknown image": {"Image": "no-such-image"},
@@ -88,6 +89,18 @@ _BAD_NAMES = ("a", "-box", "box/1", "box 1", "bóx", "/", "_box", "b" * 300)
 def refused_bodies(api: Recorder) -> None:
     for name, body in _REFUSED.items():
         api.post(name, "/containers/create", body)
+
+
+def platforms(api: Recorder) -> None:
+    for platform in ("linux/s390x", "windows/amd64", "nonsense", "linux/a/b/c"):
+        api.post(platform, f"/containers/create?platform={platform}", {"Image": "busybox"})
+        api.daemon.clear()
+    for platform in ("nonsense", "linux/a/b/c"):
+        api.post(f"pull {platform}", f"/images/create?fromImage=busybox&tag=latest&platform={platform}")
+        context = archive({"Dockerfile": "FROM busybox\n"})
+        api.post(
+            f"build {platform}", f"/build?platform={platform}", context, Content_Type="application/x-tar"
+        )
 
 
 def refused_host_configs(api: Recorder) -> None:

@@ -18,7 +18,7 @@ from labkernel.engine.distribution import manifests
 from labkernel.engine.errors import EngineError, InvalidParameter, NotFound, Unavailable
 from labkernel.engine.image import config
 from labkernel.engine.image.images import Image, Images
-from labkernel.engine.image.platforms import own_platform, parse_platform
+from labkernel.engine.image.platforms import check_platform, own_platform, parse_platform
 from labkernel.engine.image.reference import parse_reference
 from labkernel.engine.image.registries import Registries
 from labkernel.engine.image.store import Store
@@ -141,7 +141,7 @@ def test_refusals(images: Images, web: Image, registry: str) -> None:
         pull(images, f"127.0.0.1:{free_port()}/me/web:v1")
     with pytest.raises(InvalidParameter, match="cannot push a digest reference"):
         push(images, web, f"{registry}/me/web@sha256:{'0' * 64}")
-    with pytest.raises(EngineError, match="is an invalid platform"):
+    with pytest.raises(EngineError, match="cannot parse platform specifier"):
         pull(images, f"{registry}/me/web:v1", platform="linux/../x")
 
 
@@ -180,7 +180,49 @@ def test_cancelling(other: Images) -> None:
         ("arm64", ("linux", "arm64", None)),
         ("linux/arm/v7", ("linux", "arm", "v7")),
         ("windows/amd64", ("windows", "amd64", None)),
+        ("windows", own_platform()._replace(os="windows")),
+        ("Linux/AArch64", ("linux", "arm64", None)),
     ],
 )
 def test_platforms(text: str, platform: tuple[str, ...]) -> None:
     assert parse_platform(text) == platform
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("nonsense", '"nonsense": unknown operating system or architecture: invalid argument'),
+        ("linux/a/b/c", '"linux/a/b/c": cannot parse platform specifier: invalid argument'),
+        ("linux/", '"linux/": cannot parse platform specifier: invalid argument'),
+    ],
+)
+def test_no_platforms(text: str, said: str) -> None:
+    with pytest.raises(InvalidParameter) as error:
+        parse_platform(text)
+    assert error.value.message == said
+
+
+@pytest.mark.parametrize(
+    ("image", "wanted", "fits"),
+    [
+        ("linux/amd64", "linux/amd64", True),
+        ("linux/amd64", "linux/arm64", False),
+        ("linux/amd64", "windows/amd64", False),
+        ("linux/arm/v7", "linux/arm", True),
+        ("linux/arm/v7", "linux/arm/v6", False),
+        ("linux/arm64", "linux/arm64/v8", True),
+        ("linux/arm64", "", True),
+        ("linux", "linux/arm64", True),
+    ],
+)
+def test_whether_an_image_fits_a_platform(image: str, wanted: str, fits: bool) -> None:
+    document = dict(zip(("os", "architecture", "variant"), image.split("/"), strict=False))
+    if fits:
+        check_platform("one", document, wanted)
+    else:
+        with pytest.raises(NotFound) as error:
+            check_platform("one", document, wanted)
+        assert error.value.message == (
+            "image with reference one was found but does not match the specified platform: "
+            f"wanted {wanted}, actual: {image}"
+        )
