@@ -1,4 +1,4 @@
-"""Every solution's notebook, run headless on each engine: its checks pass. As given out, none of them does."""
+"""Solutions of 01, 03 and 04, run headless on each engine: all checks pass. As given out, none does."""
 
 from __future__ import annotations
 
@@ -21,10 +21,13 @@ def test_solution(course_host: Daemon, desk: Callable[..., Desk], name: str) -> 
     assert set(solved.outcomes().values()) == {"pass"}, solved.outcomes()
 
 
+@pytest.mark.parametrize("course_host", ["engine"], indirect=True)
 @pytest.mark.parametrize("name", NAMES)
 def test_as_given_out(course_host: Daemon, desk: Callable[..., Desk], name: str) -> None:
-    """Also after the solution was run on the same engine: the first cells take away what that has left."""
+    """After the solution was run on the same engine: the first cells take away what that has left."""
     given = desk(course_host, name)
-    given.run_notebook(allow_errors=True)
+    course_host.docker("rmi", "me/web-app:v1")  # of some of it, others may have taken care
+    ran = given.run_notebook(allow_errors=True)
+    assert not {"load", "start", "go", "base", "app"} & set(ran.failed)
     outcomes = {checked.outcome for checked in given.check().values()}
     assert outcomes <= {"fail", "skipped"}, given.outcomes()
