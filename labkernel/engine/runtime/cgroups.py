@@ -12,6 +12,7 @@ time. With v2 there is one tree. Sources: Documentation/admin-guide/cgroup-v1, c
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import signal
@@ -109,7 +110,7 @@ class Cgroups:
             for controller, hierarchy in v1.items():
                 directory = hierarchy.own / PARENT / name
                 try:
-                    directory.mkdir(parents=True, exist_ok=True)
+                    _make_writable(directory)
                     if controller == "cpuset":
                         _inherit_cpuset(hierarchy.own, directory)
                 except OSError as error:
@@ -471,7 +472,7 @@ def _make_v2(hierarchy: Hierarchy, name: str) -> tuple[Path, frozenset[str]]:
     for top in candidates:
         try:
             directory = top / PARENT / name
-            directory.mkdir(parents=True, exist_ok=True)
+            _make_writable(directory)
             _make_room(top)
             for parent in (top, top / PARENT, directory):
                 _enable_controllers(parent)
@@ -481,6 +482,13 @@ def _make_v2(hierarchy: Hierarchy, name: str) -> tuple[Path, frozenset[str]]:
             failure = error
     assert failure is not None
     raise failure
+
+
+def _make_writable(directory: Path) -> None:
+    """Raises OSError; also where the directory is there and is mounted read-only here."""
+    directory.mkdir(parents=True, exist_ok=True)
+    if not os.access(directory, os.W_OK):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(directory))
 
 
 def _make_room(top: Path) -> None:

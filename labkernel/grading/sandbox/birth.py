@@ -62,7 +62,7 @@ def live(request: Mapping[str, Any], control: socket.socket, cells: socket.socke
         return
     cells.close()
     os.close(output)
-    send(control, {"born": pid})
+    send(control, {"born": pid, "parent": os.getpid()})
     _wait(pid, control)
 
 

@@ -21,7 +21,7 @@ from labkernel.engine.linux.namespaces import (
 )
 from labkernel.engine.linux.processes import die_with_parent
 from labkernel.grading.sandbox import rootfs
-from labkernel.grading.sandbox.runner import become_learner, environment
+from labkernel.grading.sandbox.runner import become_learner, environment, has_learner
 
 CALL_SECONDS = 60
 
@@ -46,19 +46,23 @@ def _check(request: Mapping[str, Any]) -> dict[str, Any]:
     exercise = load_exercise(Path(request["exercise"]))  # the instructor's: read before anything is joined
     processes = os.open("/proc", os.O_RDONLY | os.O_DIRECTORY)
     warden = os.pidfd_open(request["warden"])
+    learner = has_learner(request["warden"])  # /proc in there shows no process from out here
     if request["rootless"]:
         slot = os.pidfd_open(request["slot_pid"])
         setns(slot, CLONE_NEWUSER)
     setns(warden, CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS)
     os.setresgid(0, 0, 0)
     os.setresuid(0, 0, 0)
-    become_learner()
+    become_learner(exists=learner)
     os.environ.clear()
     os.environ.update(environment(rootfs.HOME))
     directory = Path(rootfs.HOME, request["name"])
     os.chdir(directory if directory.is_dir() else "/")
-    _expect_engine(request, processes)
-    client = docker.DockerClient(base_url=f"unix://{rootfs.SOCKET}", version="auto", timeout=CALL_SECONDS)
+    version = "1.44"  # without an engine nobody can be asked: such checks look at files
+    if request["engine"] is not None:
+        _expect_engine(request, processes)
+        version = "auto"
+    client = docker.DockerClient(base_url=f"unix://{rootfs.SOCKET}", version=version, timeout=CALL_SECONDS)
     try:
         report = run_checks(exercise, Lab(client, directory), request["names"])
     finally:

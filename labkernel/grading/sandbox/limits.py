@@ -15,7 +15,7 @@ class Limits:
     cell_seconds: float = 300
     seconds: float = 900
     memory: int = 2 << 30
-    processes: int = 512
+    processes: int = 256
     output: int = 64 << 10
     flood: int = 4 << 30
     disk: int = 4 << 30

@@ -106,11 +106,6 @@ def build(trees: Iterable[Tree], resolv_conf: str, *, memory: int) -> None:
     for name in _TOP_LEVEL:
         if os.path.islink(f"/{name}"):
             os.symlink(os.readlink(f"/{name}"), f"{root}/{name}")
-    for tree in trees:
-        _attach(tree, root)
-    _hide(f"{root}{package_directory()}/course/solutions")
-    os.makedirs(f"{root}/proc")
-    m.mount("proc", f"{root}/proc", "proc", m.MS_NOSUID | m.MS_NODEV | m.MS_NOEXEC)
     for name, options in (
         ("tmp", f"mode=1777,size={memory // 4}"),
         ("run", "mode=755,size=64m"),
@@ -118,6 +113,11 @@ def build(trees: Iterable[Tree], resolv_conf: str, *, memory: int) -> None:
     ):
         os.makedirs(f"{root}/{name}", exist_ok=True)
         m.mount("tmpfs", f"{root}/{name}", "tmpfs", m.MS_NOSUID | m.MS_NODEV, options)
+    for tree in trees:  # after the above: this package may lie below /tmp
+        _attach(tree, root)
+    _hide(f"{root}{package_directory()}/course/solutions")
+    os.makedirs(f"{root}/proc")
+    m.mount("proc", f"{root}/proc", "proc", m.MS_NOSUID | m.MS_NODEV | m.MS_NOEXEC)
     os.makedirs(f"{root}/dev/pts")
     m.mount("devpts", f"{root}/dev/pts", "devpts", m.MS_NOSUID | m.MS_NOEXEC, "newinstance,ptmxmode=0666")
     for link, place in (("ptmx", "pts/ptmx"), ("fd", "/proc/self/fd"), ("stdin", "/proc/self/fd/0")):

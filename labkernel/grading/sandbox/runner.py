@@ -16,6 +16,8 @@ from labkernel.engine.linux.processes import die_with_parent, set_no_new_privile
 from labkernel.grading.sandbox import rootfs
 from labkernel.grading.sandbox.messages import receive, send
 
+_OWN_MEMORY = 1 << 30
+"""Bytes of address space that Python and its libraries take, most of it never touched."""
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -31,6 +33,7 @@ def prepare_shell() -> Any:
     )
     shell: Any = InteractiveShell.instance(config=quiet)
     shell.displayhook.write_output_prompt = lambda: None  # outputs as a notebook has them
+    shell._tee = lambda channel: contextlib.nullcontext()  # else it keeps all that is ever printed
     return shell
 
 
@@ -49,9 +52,9 @@ def environment(home: str) -> dict[str, str]:
     }
 
 
-def has_learner() -> bool:
-    """Whether there is a second id for the learner, beside root's."""
-    with open("/proc/self/uid_map") as mapping:
+def has_learner(process: int | str = "self") -> bool:
+    """Whether there is a second id for the learner, beside root's, in a process's user namespace."""
+    with open(f"/proc/{process}/uid_map") as mapping:
         ranges = [[int(number) for number in line.split()] for line in mapping]
     return any(first <= rootfs.LEARNER < first + count for first, _, count in ranges)
 
@@ -74,7 +77,7 @@ def be(cells: socket.socket, output: int, directory: str, limits: Mapping[str, A
         with open("/proc/self/oom_score_adj", "w") as file:
             file.write("1000")  # rather this one than the engine
         _limit(limits)
-        become_learner()
+        become_learner(exists=has_learner())
         die_with_parent()
         os.environ.clear()
         os.environ.update(environment(rootfs.HOME), DOCKER_HOST=f"unix://{rootfs.SOCKET}")
@@ -89,9 +92,9 @@ def be(cells: socket.socket, output: int, directory: str, limits: Mapping[str, A
         os._exit(code)
 
 
-def become_learner() -> None:
+def become_learner(*, exists: bool) -> None:
     """Drop root's rights for good, where there is somebody else to be."""
-    if has_learner():
+    if exists:
         with contextlib.suppress(PermissionError):
             os.setgroups([])
         os.setresgid(rootfs.LEARNER, rootfs.LEARNER, rootfs.LEARNER)
@@ -102,8 +105,9 @@ def become_learner() -> None:
 def _limit(limits: Mapping[str, Any]) -> None:
     for kind, value in (
         (resource.RLIMIT_CORE, 0),
+        (resource.RLIMIT_NPROC, limits["processes"]),
         (resource.RLIMIT_FSIZE, limits["disk"]),
-        (resource.RLIMIT_AS, 4 * limits["memory"]),
+        (resource.RLIMIT_AS, limits["memory"] + _OWN_MEMORY),
         (resource.RLIMIT_NOFILE, 4096),
     ):
         hard = resource.getrlimit(kind)[1]
@@ -119,8 +123,11 @@ def _serve(cells: socket.socket) -> None:
     sys.path.insert(0, "")
     sys.stdout = os.fdopen(1, "w", buffering=1, errors="replace", closefd=False)
     sys.stderr = os.fdopen(2, "w", buffering=1, errors="replace", closefd=False)
+    itself = os.getpid()
     while (message := receive(cells)) is not None:
         result = shell.run_cell(message.get("cell", ""), store_history=False)
+        if os.getpid() != itself:
+            os._exit(0)  # a child that the cell forked comes out of it too
         for stream in (sys.stdout, sys.stderr):
             with contextlib.suppress(Exception):  # a cell may have closed or replaced it
                 stream.flush()

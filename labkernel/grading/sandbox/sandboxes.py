@@ -9,6 +9,7 @@ import queue
 import re
 import select
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -148,6 +149,10 @@ class Sandboxes:
                 sandbox.end()
                 if not keep:
                     self._remove(sandbox.place, slot)
+                if sandbox.ended:
+                    # What it took is given back in the kernel's own time, and must not count for the next.
+                    self._slots.remove(slot)
+                    slot = None
         finally:
             self._free.put(slot)
 
@@ -230,9 +235,12 @@ class Sandbox:
         self.name = name
         self._sandboxes = sandboxes
         self._limits = sandboxes.limits
-        self._ended = ""
+        self.ended = ""
+        """Why nothing more of the submission runs; "" while it does."""
         self._engine: int | None = None
         self._has_engine = False
+        self._is_ready = False
+        self._parent: int | None = None
         self._warden = 0
         self._gone = False
         self._deadline = time.monotonic() + self._limits.seconds
@@ -257,22 +265,18 @@ class Sandbox:
             if "error" in message:
                 raise SandboxError(message["error"])
             if "born" in message:
-                self._warden = message["born"]
+                self._heed_birth(message)
             if "ready" in message:
                 self._engine = message["engine"]
                 self._has_engine = self._engine is not None
-            if self._warden and "ready" in message:
-                return
-            if "ready" in message:
-                self._await_birth()
+                self._is_ready = True
+            if self._warden and self._is_ready:
                 return
 
-    def _await_birth(self) -> None:
-        while not self._warden:
-            message = self._receive_control(BIRTH_SECONDS)
-            if message is None:
-                raise SandboxError("a sandbox ended before it was ready")
-            self._warden = message.get("born", 0)
+    def _heed_birth(self, message: Mapping[str, Any]) -> None:
+        self._warden = message["born"]
+        with contextlib.suppress(ProcessLookupError):
+            self._parent = os.pidfd_open(message["parent"])
 
     def _receive_control(self, seconds: float) -> Any:
         if not select.select([self._control], [], [], seconds)[0]:
@@ -281,8 +285,8 @@ class Sandbox:
 
     def run_cell(self, source: str) -> CellRun:
         """Run a cell to its end. Raises SandboxEnded when the submission goes over a limit, or has before."""
-        if self._ended:
-            raise SandboxEnded(self._ended)
+        if self.ended:
+            raise SandboxEnded(self.ended)
         text = _Text(self._limits.output)
         try:
             send(self._cells, {"cell": source})
@@ -313,20 +317,32 @@ class Sandbox:
                 answer = receive(self._cells)
                 if answer is None:
                     self._learn_why(text)
+                self._look(text)
                 text.read_all(self._output)
                 return CellRun(text.shown, bool(answer.get("failed", True)), text.cut)
 
-    def _heed_control(self, text: _Text) -> None:
+    def _look(self, text: _Text) -> None:
+        """Let the warden say what it has to, so that it is this cell that answers for it."""
+        with contextlib.suppress(OSError):
+            send(self._control, {"look": True})
+        while not self._heed_control(text).get("looked"):
+            continue
+
+    def _heed_control(self, text: _Text) -> Mapping[str, Any]:
+        """The warden's next message, once what it means is done. Raises SandboxEnded."""
         message = receive(self._control)
         if message is None:
             self._gone = True
             self._end_runner("used so much that all of it was ended", text)
         if "limit" in message:
             self._end_runner(message["limit"], text)
-        if message.get("engine") == "ended":
+        if "engine" in message and "ready" not in message:
             self._engine = None
+            if message["engine"] in (-signal.SIGKILL, -signal.SIGTERM):
+                self._end_runner("the container engine was killed", text)
         if "ended" in message:
             self._end_runner(self._death(message["ended"]), text)
+        return dict(message)
 
     def _learn_why(self, text: _Text) -> None:
         """The runner is gone: the warden knows more."""
@@ -342,18 +358,18 @@ class Sandbox:
 
     def _end_runner(self, reason: str, text: _Text) -> None:
         """Raises SandboxEnded."""
-        self._ended = reason
+        self.ended = self.ended or reason
         with contextlib.suppress(OSError):
             send(self._control, {"kill": True})
         text.read_all(self._output)
-        raise SandboxEnded(reason, text.shown)
+        raise SandboxEnded(self.ended, text.shown)
 
     def check(self, exercise: Path, names: Sequence[str]) -> Report:
         """Run checks of the exercise in that directory, from outside. Raises SandboxError, SandboxEnded."""
         self._heed_what_was_said()
         if self._gone or (self._has_engine and self._engine is None):
-            if self._ended:
-                raise SandboxEnded(self._ended)
+            if self.ended:
+                raise SandboxEnded(self.ended)
             raise SandboxError("the sandbox's engine has ended")
         reading, writing = os.pipe()
         request = {
@@ -371,6 +387,9 @@ class Sandbox:
             os.close(writing)
         try:
             report = _read_answer(reading, CHECK_SECONDS)
+        except SandboxError:
+            self._look(_Text(0))  # raises SandboxEnded if the engine was killed
+            raise
         finally:
             os.close(reading)
         return Report(
@@ -402,6 +421,10 @@ class Sandbox:
             self._control.shutdown(socket.SHUT_WR)  # its first process waits for this
         with contextlib.suppress(SandboxError):
             self._wait(STOP_SECONDS)
+        if self._parent is not None:
+            # It closes its end a moment before it leaves the slot's control groups.
+            select.select([self._parent], [], [], STOP_SECONDS)
+            os.close(self._parent)
         self._control.close()
         self._cells.close()
         os.close(self._output)

@@ -66,7 +66,7 @@ class Slots:
                 network_mode="bridge" if self._network else "none",
                 binds=[f"{path}:{path}:ro" for path in _existing(_SYSTEM)],
                 mem_limit=self._limits.memory,
-                pids_limit=self._limits.processes,
+                pids_limit=4 * self._limits.processes,  # the warden looks closer
             )
             container = api.create_container(
                 IMAGE, _COMMAND, labels={LABEL: self._run}, host_config=config, stop_signal="SIGKILL"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import select
 import shutil
 import signal
@@ -21,12 +22,17 @@ from labkernel.grading.sandbox.messages import receive, send
 INTERVAL = 0.1
 """Seconds between two looks at what is used."""
 ENGINE_SECONDS = 60.0
+GIVING_BACK_SECONDS = 5.0
+"""Seconds that the kernel may need to take a killed process's memory and children away."""
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
 def watch(request: Mapping[str, Any], control: socket.socket, cells: socket.socket, output: int) -> None:
     """Run the sandbox until told to stop; never returns to what called it but to end the process."""
     _copy_files(request["name"])
+    # Counted for each user of this user namespace. It holds what is started between two looks.
+    most = 4 * request["limits"]["processes"]
+    resource.setrlimit(resource.RLIMIT_NPROC, (most, most))
     engine = None
     if request["engine"]:
         lower = [f"{rootfs.LOWER}={request['images']}", *([rootfs.BASE] if request["base"] else [])]
@@ -77,7 +83,11 @@ def _wait_for_engine(engine: subprocess.Popen[bytes]) -> str:
             said = Path(f"{rootfs.ENGINE}/engine.log").read_text(errors="replace").strip().splitlines()
             return f"the sandbox's engine did not start: {' '.join(said[-3:])}"
         with socket.socket(socket.AF_UNIX) as probe, contextlib.suppress(OSError):
+            probe.settimeout(0.5)
             probe.connect(rootfs.SOCKET)
+            probe.sendall(b"GET /_ping HTTP/1.0\r\n\r\n")
+            if not probe.recv(16).startswith(b"HTTP/1.1 200"):
+                continue
             os.chmod(rootfs.SOCKET, 0o666)
             os.chmod(os.path.dirname(rootfs.SOCKET), 0o755)
             return ""
@@ -97,31 +107,35 @@ class _Watch:
         self._engine = engine
         self._learner: int | None = learner
         self._limits = limits
-        self._over = False
         self._disk = _DiskUse(limits["disk"])
 
     def go_on(self) -> None:
         poll = select.poll()
         poll.register(self._control, select.POLLIN)
         while True:
-            if poll.poll(INTERVAL * 1000):
-                message = receive(self._control)
-                if message is None:
-                    return
-                if "kill" in message:
-                    self._kill_learner()
-                if "stop" in message:
-                    self._stop()
-                    return
+            message = receive(self._control) if poll.poll(INTERVAL * 1000) else {}
+            if message is None:
+                return
+            if "kill" in message:
+                self._kill_learner()
+            if "stop" in message:
+                self._stop()
+                return
             self._reap()
-            reason = _too_much(self._limits) or self._disk.too_much()
-            if reason and self._over:
-                return  # what took it was not the learner's process: all of it goes
-            self._over = bool(reason)
-            if reason:
+            if reason := self._too_much():
                 self._tell({"limit": reason})
                 self._kill_learner()
-                time.sleep(1)
+                end = time.monotonic() + GIVING_BACK_SECONDS
+                while self._too_much():
+                    if time.monotonic() > end:
+                        return  # what took it was not the learner's process: all of it goes
+                    time.sleep(INTERVAL)
+                    self._reap()
+            if "look" in message:  # what was to be told of it is told by now
+                self._tell({"looked": True})
+
+    def _too_much(self) -> str:
+        return _too_much(self._limits) or self._disk.too_much()
 
     def _reap(self) -> None:
         """Collect what has ended: process 1 inherits all orphans."""
@@ -137,7 +151,7 @@ class _Watch:
                 self._tell({"ended": os.waitstatus_to_exitcode(status)})
             if self._engine and pid == self._engine.pid:
                 self._engine.returncode = os.waitstatus_to_exitcode(status)
-                self._tell({"engine": "ended"})
+                self._tell({"engine": self._engine.returncode})
 
     def _kill_learner(self) -> None:
         if self._learner is not None:
@@ -161,12 +175,15 @@ def _processes() -> Iterator[str]:
 
 
 def _too_much(limits: Mapping[str, Any]) -> str:
-    """Why the processes of the sandbox are too much, "" when they are not."""
+    """Why the processes of the sandbox (threads are some too) are too much, "" when they are not."""
     count = memory = 0
     for name in _processes():
-        with contextlib.suppress(OSError, ValueError):
-            memory += int(Path(f"/proc/{name}/statm").read_text().split()[1]) * _PAGE
-            count += 1
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            fields = (
+                Path(f"/proc/{name}/stat").read_text().rpartition(")")[2].split()
+            )  # proc(5), from field 3
+            count += int(fields[17])
+            memory += int(fields[21]) * _PAGE
     # A little below the limits: at them the kernel refuses, and each program says that in its own way.
     if count >= limits["processes"] * 0.9:
         return f"started more than {limits['processes']} processes"

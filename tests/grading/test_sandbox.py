@@ -1,0 +1,145 @@
+"""What a submission can do in its sandbox, and what it cannot."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.grading.conftest import Grader
+
+CHECKS = '''
+"""Checks of a small exercise."""
+from labkernel.course import Lab, check, fail
+
+@check
+def web(lab: Lab) -> None:
+    """A server answers on port 8080."""
+    if "root" not in lab.get(8080, "/passwd", patience=2):
+        fail("the server does not serve /etc/passwd")
+
+@check(after=web)
+def image(lab: Lab) -> None:
+    """The container web is there, and the image me/x."""
+    lab.running("web")
+    lab.image("me/x")
+
+@check
+def base(lab: Lab) -> None:
+    """What was prepared is there."""
+    if lab.run(lab.image("me/base"), ["cat", "/hi"]).output != "hi\\n":
+        fail("me/base holds something else")
+
+@check
+def file(lab: Lab) -> None:
+    """The learner's file."""
+    if (lab.directory / "a.txt").read_text() != "changed":
+        fail("a.txt is not changed")
+'''
+WEB = "%docker run -d -p 8080:80 --name web busybox httpd -f -h /etc"
+LOAD = "%load_ext labkernel"
+SUBMISSIONS = {
+    "right": [LOAD, WEB, "%docker tag me/base me/x", "open('a.txt', 'w').write('changed')"],
+    "loop": [LOAD, WEB, "print('before')\nwhile True: pass", "print('never')"],
+    "memory": ["taken = []\nwhile True: taken.append(b'x' * (10 << 20))"],
+    "fork": ["import os\nwhile True: os.fork()", "print('after')"],
+    "container forks": [
+        LOAD,
+        "%docker run -d busybox sh -c 'while true; do sleep 60 & done'",
+        "import time\ntime.sleep(10)",
+    ],
+    "gigabyte": ["import sys\nfor _ in range(1024): sys.stdout.write('y' * (1 << 20))", "print('after')"],
+    "exit": ["import os\nos._exit(3)"],
+    "container memory": [
+        LOAD,
+        "%docker run -d busybox sh -c 'x=a; while true; do x=$x$x; done'",
+        "import time\ntime.sleep(10)",
+    ],
+    "curious": [
+        "import os\n[os.getpid(), os.getcwd(), sorted(os.listdir('.')), len(os.listdir('/home'))]",
+        "from pathlib import Path\n"
+        "import labkernel\n"
+        "[p for p in Path(labkernel.__file__).parents[1].iterdir() if p.name in ('solutions', 'tests')]",
+        "!ls /root /lower 2>&1; touch /usr/x /lower/x 2>&1; cat /proc/1/environ | tr '\\0' '\\n'",
+        "import signal\nos.kill(-1, 9)",
+        "Path('/run/labkernel/engine.sock').unlink()",
+    ],
+    "links": ["!rm a.txt; ln -s /etc/hostname a.txt"],
+    "killer": [
+        LOAD,
+        "%docker run --rm --pid host --privileged busybox sh -c "
+        "'for p in /proc/[0-9]*; do grep -q engine.daemo[n] $p/cmdline && kill -9 ${p#/proc/}; done'",
+        "print('after')",
+    ],
+}
+
+
+@pytest.fixture
+def ran(grader: Grader) -> dict[str, Any]:
+    place = grader.place
+    exercise, files = place / "01-x", place / "files"
+    exercise.mkdir()
+    files.mkdir()
+    (files / "a.txt").write_text("as given")
+    (exercise / "checks.py").write_text(CHECKS)
+    cells: list[Any] = []
+    notebook = {"nbformat": 4, "nbformat_minor": 5, "metadata": {}, "cells": cells}
+    (exercise / "01-x.ipynb").write_text(json.dumps(notebook))
+    order = {
+        "work": str(place / "work"),
+        "files": str(files),
+        "exercise": str(exercise),
+        "limits": {"cell_seconds": 5, "memory": 1 << 30, "processes": 100},
+        "images": ["busybox"],
+        "setup": [LOAD, "%%dockerfile -t me/base\nFROM busybox\nRUN echo hi > /hi"],
+        "submissions": SUBMISSIONS,
+    }
+    (place / "order.json").write_text(json.dumps(order))
+    grader.give(place)
+    code, stdout, stderr = grader.run("tests.grading.sandbox_program", [str(place / "order.json")])
+    assert code == 0, stderr
+    assert list((place / "work").iterdir()) == []
+    found: dict[str, Any] = json.loads(stdout)
+    return found
+
+
+def test_sandbox(ran: dict[str, Any], grader: Grader) -> None:
+    """One run for all: a grader takes a second to start, and leaves nothing when it ends."""
+    passing = {name: ["pass", ""] for name in ("web", "image", "base", "file")}
+    assert ran["right"]["ended"] is None
+    assert ran["right"]["checks"] == passing
+    assert not any(failed for _, failed in ran["right"]["cells"])
+
+    assert ran["loop"]["ended"] == "a cell took longer than 5 s"
+    assert ran["loop"]["checks"]["web"] == ["pass", ""]
+    assert ran["loop"]["checks"]["image"] == ["fail", "there is no image me/x"]
+
+    # Without control groups, as here for an ordinary user, Python may be refused first.
+    refused = any("MemoryError" in text for text, _ in ran["memory"]["cells"])
+    assert ran["memory"]["ended"] == "used more than 1024 MiB of memory" or refused
+    assert ran["fork"]["ended"] == "started more than 100 processes"
+    assert ran["container memory"]["ended"] == "used more than 1024 MiB of memory"
+    assert ran["container forks"]["ended"] == "started more than 100 processes"
+    for name in ("memory", "fork"):
+        assert ran[name]["checks"]["base"] == ["pass", ""], name
+        assert ran[name]["checks"]["web"][0] == "fail", name
+
+    (flood, failed), after = ran["gigabyte"]["cells"]
+    assert (len(flood), failed) == (64 << 10, False)
+    assert after == ["after\n", False]
+    assert ran["exit"]["ended"] == "its process ended"
+
+    itself, instructors, machine, _, _ = (text for text, _ in ran["curious"]["cells"])
+    assert itself.split() == "[1, '/home/learner/01-x', ['a.txt'], 1]".split()
+    assert instructors == "[]\n"
+    assert "Permission denied" in machine
+    assert machine.count("Read-only file system") == 2 or machine.count("denied") >= 2
+    assert str(Path.cwd()) not in machine.replace("PYTHONPATH", "")
+
+    assert ran["links"]["checks"]["file"] == ["fail", "a.txt is not changed"]
+    assert ran["killer"]["ended"] == "the container engine was killed"
+    assert ran["killer"]["checks"] == {"all": ["SandboxEnded", "the container engine was killed"]}
+    assert all(came["seconds"] < 30 for came in ran.values())
+    assert grader.engine.docker("ps", "-aq").stdout == ""
