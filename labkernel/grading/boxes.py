@@ -44,7 +44,7 @@ class _Prepared:
         return self._sandboxes.open(self._files, self._name)
 
     def cancel(self) -> None:
-        self._sandboxes.cancel()  # type: ignore[attr-defined]
+        self._sandboxes.cancel()
 
 
 @contextmanager

@@ -64,6 +64,8 @@ class Sandboxes:
         self._numbers = iter(range(1, 1 << 62))
         self._sending = threading.Lock()
         self._base = ""
+        self._open: set[Sandbox] = set()
+        self.cancelled = threading.Event()
         self._undo = contextlib.ExitStack()
 
     def __enter__(self) -> Sandboxes:
@@ -136,16 +138,20 @@ class Sandboxes:
         """
         slot = self._free.get()
         try:
+            if self.cancelled.is_set():
+                raise SandboxError("grading was stopped")
             if slot is None or not self._slots.is_alive(slot):
                 if slot is not None:
                     self._slots.remove(slot)
                 slot = None
                 slot = self._slots.make()
             sandbox = Sandbox(self, slot, self._make_place(), files, name)
+            self._open.add(sandbox)
             try:
                 sandbox.begin()
                 yield sandbox
             finally:
+                self._open.discard(sandbox)
                 sandbox.end()
                 if not keep:
                     self._remove(sandbox.place, slot)
@@ -155,6 +161,12 @@ class Sandboxes:
                     slot = None
         finally:
             self._free.put(slot)
+
+    def cancel(self) -> None:
+        """End all sandboxes that are open, and let no other be opened; from any thread."""
+        self.cancelled.set()
+        for sandbox in list(self._open):
+            sandbox.cancel()
 
     def _make_place(self) -> Path:
         place = self._work / str(next(self._numbers))
@@ -386,7 +398,7 @@ class Sandbox:
         finally:
             os.close(writing)
         try:
-            report = _read_answer(reading, CHECK_SECONDS)
+            report = _read_answer(reading, CHECK_SECONDS, self._sandboxes.cancelled)
         except SandboxError:
             self._look(_Text(0))  # raises SandboxEnded if the engine was killed
             raise
@@ -415,10 +427,14 @@ class Sandbox:
                 raise SandboxError("a sandbox does not end")
             self._gone = receive(self._control) is None
 
+    def cancel(self) -> None:
+        """Make its first process end, from any thread; whoever waits for a cell is told."""
+        with contextlib.suppress(OSError, AttributeError):  # it may be about to begin, or to end
+            self._control.shutdown(socket.SHUT_WR)
+
     def end(self) -> None:
         """Kill whatever is left of it, and wait for that."""
-        with contextlib.suppress(OSError):
-            self._control.shutdown(socket.SHUT_WR)  # its first process waits for this
+        self.cancel()
         with contextlib.suppress(SandboxError):
             self._wait(STOP_SECONDS)
         if self._parent is not None:
@@ -465,15 +481,19 @@ class _Text:
         return _CONTROL.sub("", text)
 
 
-def _read_answer(answer: int, seconds: float) -> Any:
+def _read_answer(answer: int, seconds: float, cancelled: threading.Event) -> Any:
     """Raises SandboxError."""
     import json
 
     data = b""
     end = time.monotonic() + seconds
     while True:
-        if not select.select([answer], [], [], max(0.0, end - time.monotonic()))[0]:
-            raise SandboxError(f"a check did not end within {seconds:.0f} s")
+        if cancelled.is_set():
+            raise SandboxError("grading was stopped")
+        if not select.select([answer], [], [], 0.2)[0]:
+            if time.monotonic() > end:
+                raise SandboxError(f"a check did not end within {seconds:.0f} s")
+            continue
         piece = os.read(answer, 1 << 16)
         data += piece
         if len(data) > _LARGEST_ANSWER:
