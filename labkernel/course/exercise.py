@@ -22,6 +22,7 @@ from labkernel.course.check import Check
 from labkernel.course.notebook import grade_id, kind, read_notebook
 
 CHECKS = "checks.py"
+FRESH_COPY = "`labkernel lab` brings a fresh copy of a file of an exercise, once the old one is moved away"
 
 
 @dataclass(frozen=True)
@@ -103,9 +104,10 @@ def named(word: str, places: Iterable[Path], what: str, start: Path | None = Non
 
 
 def _places(start: Path) -> Iterator[Path]:
-    for directory in (start, *start.parents):
-        yield directory / "exercises"
-    yield start
+    for place in (*(directory / "exercises" for directory in (start, *start.parents)), start):
+        # Checks are programs: those that another user left in /tmp/exercises are not to be run.
+        if os.path.isdir(place) and place.stat().st_uid in (0, os.geteuid()):
+            yield place
     yield Path.home() / "labkernel" / "exercises"
     yield places.exercises()
 
@@ -146,7 +148,7 @@ def _check_cells(notebook: Path) -> dict[str, Mapping[str, Any]]:
     try:
         cells = read_notebook(notebook)["cells"]
     except CommandError as error:
-        error.hint = "get a fresh copy of the exercise"
+        error.hint = FRESH_COPY
         raise
     found: dict[str, Mapping[str, Any]] = {}
     for cell in cells:
@@ -158,21 +160,22 @@ def _check_cells(notebook: Path) -> dict[str, Mapping[str, Any]]:
 
 def _load_checks(directory: Path) -> tuple[Check, ...]:
     path = directory / CHECKS
-    specification = importlib.util.spec_from_file_location(f"labkernel_checks_{directory.name}", path)
+    name = f"labkernel_checks_{directory.name}"
+    specification = importlib.util.spec_from_file_location(name, path)
     if specification is None or specification.loader is None or not path.is_file():
-        raise CommandError(
-            f"this exercise has no {CHECKS}", where=str(directory), hint="get a fresh copy of it"
-        )
+        raise CommandError(f"this exercise has no {CHECKS}", where=str(directory), hint=FRESH_COPY)
     module = importlib.util.module_from_spec(specification)
+    sys.modules[name] = module  # dataclasses look there for the module that they are in
     before, sys.dont_write_bytecode = sys.dont_write_bytecode, True  # a learner's directory stays as it is
     try:
         specification.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise CommandError(
-            f"{CHECKS} cannot be loaded: {type(error).__name__}: {error}",
-            where=str(path),
-            hint="get a fresh copy of the exercise",
+            f"{CHECKS} cannot be loaded: {type(error).__name__}: {error}", where=str(path), hint=FRESH_COPY
         ) from None
     finally:
         sys.dont_write_bytecode = before
-    return tuple(value for value in vars(module).values() if isinstance(value, Check))
+    checks = {check.name: check for check in vars(module).values() if isinstance(check, Check)}
+    if not checks:
+        raise CommandError(f"{CHECKS} holds no check", where=str(path), hint=FRESH_COPY)
+    return tuple(checks.values())

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-import io
+import posixpath
 import re
-import socket
 import tarfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
-from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from labkernel.commands.archive import PieceReader
+from labkernel.commands.archive import PieceReader, path_stat
 from labkernel.commands.build_context import context_tar
 from labkernel.commands.dockerignore import DockerIgnore
 from labkernel.commands.errors import container_names, local_names, nearest
 from labkernel.commands.history import instruction
 from labkernel.course.check import Failed
+from labkernel.course.web import get
 
 if TYPE_CHECKING:
     from docker import DockerClient
@@ -29,8 +29,14 @@ PATIENCE = 10.0
 """Seconds that a server may need to start before its port counts as silent."""
 RUN_TIMEOUT = 60.0
 """Seconds for a command that a check runs in a container."""
+BUILD_TIMEOUT = 600.0
+"""Seconds for a build; nearly all of its steps are in the cache."""
 MOST = 1 << 20
-"""Bytes of an answer, a log or a file that a check reads at most."""
+"""Bytes of an answer or a log that a check reads at most."""
+LARGEST = 16 << 20
+"""Bytes of a file."""
+NO_FILE = sum(1 << bit for bit in (19, 21, 24, 25, 26, 27, 31))
+"""The bits of Go's FileMode that anything but a regular file has."""
 
 
 @dataclass(frozen=True)
@@ -141,8 +147,7 @@ class Container:
     @property
     def log(self) -> str:
         """The end of what it wrote, stdout and stderr."""
-        written = self.lab.client.api.logs(self.inspected["Id"], tail=2000)
-        return bytes(written)[-MOST:].decode(errors="replace")
+        return _end_of_log(self.lab, self.inspected["Id"])
 
     @property
     def last_words(self) -> str:
@@ -185,8 +190,8 @@ class Lab:
 
     def versions(self, repository: str) -> list[Image]:
         """The images of a repository that are here, whatever their tags: golang, golang:1.27..."""
-        names = [name for name in local_names(self.client) if re.sub(r":[^/]*$", "", name) == repository]
-        return [self.image(name) for name in names]
+        names = [name for image in self.client.api.images() for name in image.get("RepoTags") or []]
+        return [self.image(name) for name in names if re.sub(r":[^/]*$", "", name) == repository]
 
     def container(self, name: str) -> Container:
         """Raises Failed where there is none."""
@@ -208,9 +213,13 @@ class Lab:
 
     def containers(self, *, all: bool = False) -> list[Container]:
         """The running containers, the oldest first; with `all` those that do not run, too."""
-        listed = self.client.api.containers(all=all)
-        found = [self.client.api.inspect_container(entry["Id"]) for entry in reversed(listed)]
-        return [Container(c["Name"].lstrip("/"), c, self) for c in found]
+        from docker.errors import NotFound
+
+        found = []
+        for entry in reversed(self.client.api.containers(all=all)):
+            with suppress(NotFound):  # it was removed meanwhile
+                found.append(self.client.api.inspect_container(entry["Id"]))
+        return [Container(inspected["Name"].lstrip("/"), inspected, self) for inspected in found]
 
     def containers_of(self, image: Image, *, all: bool = False) -> list[Container]:
         """The containers of an image, as `containers`."""
@@ -257,74 +266,88 @@ class Lab:
         from requests.exceptions import ConnectionError, ReadTimeout
 
         program, *arguments = command
-        created = self.client.api.create_container(
+        api = self.client.api
+        created = api.create_container(
             image.id,
             arguments,
             entrypoint=[program],
-            host_config=self.client.api.create_host_config(network_mode="none"),
+            host_config=api.create_host_config(network_mode="none"),
         )
         try:
-            self.client.api.start(created["Id"])
-            status = self.client.api.wait(created["Id"], timeout=timeout)["StatusCode"]
-            output = bytes(self.client.api.logs(created["Id"], tail=2000))[-MOST:].decode(errors="replace")
-            return Ran(status, output)
-        except (ReadTimeout, ConnectionError):
+            api.start(created["Id"])
+            status = api.wait(created["Id"], timeout=timeout)["StatusCode"]
+            return Ran(status, _end_of_log(self, created["Id"]))
+        except (ReadTimeout, ConnectionError) as error:
+            if not _is_timeout(error):
+                raise
             raise Failed(f"{' '.join(command)} in {image.name} did not end within {timeout:.0f} s") from None
         except APIError as error:
-            if "executable file not found" in str(error.explanation):
+            said = str(error.explanation)
+            if "executable file not found" in said:
                 raise Failed(f"the image {image.name} has no program {program}") from None
-            if error.status_code in (400, 404):
-                raise Failed(f"{image.name} cannot run {program}: {error.explanation}") from None
+            if error.status_code in (400, 404) or "unable to find user" in said:
+                why = said.rpartition("container process: ")[2].removesuffix(": unknown")
+                raise Failed(f"{image.name} cannot run {program}: {why}") from None
             raise
         finally:
-            self.client.api.remove_container(created["Id"], force=True, v=True)
+            api.remove_container(created["Id"], force=True, v=True)
 
     def build(self, directory: str) -> str:
         """Build a directory of the learner's, with the cache, and give the image's id; it gets no name.
 
-        Raises Failed where it has no Dockerfile, or where that does not build.
+        Raises Failed where it has no Dockerfile, or where that does not build, or not in time.
         """
-        from docker.errors import APIError, BuildError
+        from docker.errors import APIError
 
         place = self.directory / directory
         if not place.resolve().is_relative_to(self.directory.resolve()):
             raise Failed(f"{directory} leads out of the exercise's directory")
         if not (place / "Dockerfile").is_file():
             raise Failed(f"there is no file {directory}/Dockerfile")
+        late = f"{directory}/Dockerfile does not build within {BUILD_TIMEOUT:.0f} s"
+        end = time.monotonic() + BUILD_TIMEOUT
+        built = ""
         try:
-            image, _ = self.client.images.build(
-                fileobj=_context(place), custom_context=True, rm=True, forcerm=True
+            messages = self.client.api.build(
+                fileobj=_context(place),
+                custom_context=True,
+                rm=True,
+                forcerm=True,
+                decode=True,
+                timeout=BUILD_TIMEOUT,
             )
-        except BuildError as error:
-            raise Failed(f"{directory}/Dockerfile does not build: {error.msg}") from None
-        except APIError as error:
-            if error.status_code == 400:  # a Dockerfile that is none
+            for message in messages:
+                if "error" in message:
+                    raise Failed(f"{directory}/Dockerfile does not build: {message['error']}")
+                if time.monotonic() > end:
+                    raise Failed(late)
+                built = message.get("aux", {}).get("ID", built)
+        except Failed:
+            raise
+        except Exception as error:  # the stream ends with exceptions of urllib3, not of requests
+            if _is_timeout(error):
+                raise Failed(late) from None
+            if isinstance(error, APIError) and error.status_code == 400:  # a Dockerfile that is none
                 raise Failed(f"{directory}/Dockerfile does not build: {error.explanation}") from None
             raise
-        return str(image.id)
+        return str(built)
 
     def get(self, port: int, path: str = "/", *, patience: float = PATIENCE) -> str:
         """What answers on a published port of this machine to GET. Raises Failed: silence, or not 200."""
-        address = f"http://{self.machine}:{port}{path}"
-        end = time.monotonic() + patience
-        while True:
-            connection = HTTPConnection(self.machine, port, timeout=max(1.0, patience))
-            try:
-                connection.request("GET", path)
-                answer = connection.getresponse()
-                text = answer.read(MOST).decode(errors="replace")
-            except (OSError, HTTPException) as error:
-                why = error
-            else:
-                if answer.status != 200:
-                    raise Failed(f"{address} answers with status {answer.status}, not 200")
-                return text
-            finally:
-                connection.close()
-            if time.monotonic() > end:
-                reason = "nothing answers in time" if isinstance(why, socket.timeout) else str(why)
-                raise Failed(f"{address} does not answer: {reason}")
-            time.sleep(0.1)
+        return get(self.machine, port, path, patience=patience, most=MOST)
+
+
+def _is_timeout(error: Exception) -> bool:
+    """Whether the engine was silent too long; requests has the same exception for one that is gone."""
+    return "timed out" in str(error).lower()
+
+
+def _end_of_log(lab: Lab, container: str) -> str:
+    """The end of what a container wrote, stdout and stderr; it may have written anything, without an end."""
+    end = b""
+    for piece in lab.client.api.logs(container, tail=2000, stream=True, follow=False):
+        end = (end + piece)[-MOST:]
+    return end.decode(errors="replace")
 
 
 def _context(directory: Path) -> Iterator[bytes]:
@@ -338,20 +361,37 @@ def _context(directory: Path) -> Iterator[bytes]:
 
 
 def _file(lab: Lab, container: str, path: str, owner: str) -> bytes:
-    from docker.errors import NotFound
+    from docker.errors import APIError, NotFound
 
+    found = _stat(lab, container, path)
+    if found and found["linkTarget"]:
+        real = posixpath.join(posixpath.dirname(path), found["linkTarget"])
+        found = _stat(lab, container, real)
+    else:
+        real = path
+    # Looked at before it is asked for: dockerd waits for who writes to a pipe.
+    if found and found["mode"] & NO_FILE:
+        raise Failed(f"{path} of {owner} is not a file")
+    if found and found["size"] > LARGEST:
+        raise Failed(f"the file {path} of {owner} is too large to look at")
     try:
-        stream, _ = lab.client.api.get_archive(container, path)
+        stream, _ = lab.client.api.get_archive(container, real)
+        with tarfile.open(fileobj=PieceReader(stream), mode="r|") as tar:  # type: ignore[call-overload]
+            content = tar.extractfile(tar.next())
+            return bytes(content.read()) if content else b""
     except NotFound:
         raise Failed(f"{owner} has no file {path}") from None
-    archive = b""
-    for chunk in stream:
-        archive += chunk
-        if len(archive) > MOST * 16:
-            raise Failed(f"the file {path} of {owner} is too large to look at")
-    with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
-        member = tar.next()
-        content = tar.extractfile(member) if member and member.isfile() else None
-        if content is None:
-            raise Failed(f"{path} of {owner} is not a file")
-        return content.read()
+    except APIError as error:
+        if re.search("not a directory|too many links", str(error.explanation)):
+            raise Failed(f"{owner} has no file {path}") from None
+        raise
+
+
+def _stat(lab: Lab, container: str, path: str) -> dict[str, Any] | None:
+    """None where there is no such path; why not, the request for the file says."""
+    from docker.errors import APIError
+
+    try:
+        return path_stat(lab.client, container, path)
+    except APIError:
+        return None

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 
-from labkernel.commands.errors import explain
+from labkernel.commands.errors import explain, unreachable
 from labkernel.course.check import Check, Failed
 from labkernel.course.exercise import Exercise
 from labkernel.course.lab import Lab
 from labkernel.course.outcome import Checked, Outcome, Report
+
+LONGEST = 2000
+"""Characters of a message."""
 
 Begun = Callable[[Check, Sequence[Checked]], None]
 """Told of each check as it begins, and of what came of those before it."""
@@ -51,7 +54,7 @@ def _run(
         outcome, message, hint = _hindered(before) or _outcome(check, lab, done, begun)
         hints = (*filter(None, [hint]), *exercise.hints(check.name)) if outcome == "fail" else ()
         done[check.name] = Checked(
-            check.name, check.title, outcome, exercise.points(check.name), message, hints
+            check.name, check.title, outcome, exercise.points(check.name), _plain(message), hints
         )
     return done[check.name]
 
@@ -90,4 +93,14 @@ def _explained(error: BaseException) -> str:
 
     if isinstance(error, DockerException | RequestException):
         return explain(error, "").text
+    if type(error).__module__.startswith("urllib3."):  # in the middle of an answer
+        return unreachable(error).text
     return f"the check itself failed: {type(error).__name__}: {error}"
+
+
+def _plain(message: str) -> str:
+    """What a container said may be in a message: no more of it than a reader wants, and nothing that a
+    terminal or a file would take for more than text.
+    """
+    shown = message if len(message) <= LONGEST else f"{message[: LONGEST - 1]}…"
+    return "".join(char if char.isprintable() or char == "\n" else "\ufffd" for char in shown)

@@ -5,7 +5,7 @@ import subprocess
 from pathlib import Path
 
 from tests.cli.test_run import plain
-from tests.course.small_exercise import NAME, write_solution
+from tests.course.small_exercise import CHECKS, NAME, write_solution
 
 
 def make(*argv: str, cwd: Path) -> subprocess.CompletedProcess[str]:
@@ -30,15 +30,14 @@ def test_all_of_them_and_where_to(tmp_path: Path) -> None:
 
 
 def test_what_is_wrong_is_one_block(tmp_path: Path) -> None:
-    solution = write_solution(tmp_path / "solutions", checks="")
+    checks = CHECKS.replace("def image", "def picture")
+    solution = write_solution(tmp_path / "solutions", checks=checks.replace("=image", "=picture"))
     ended = make("greeting", cwd=tmp_path)
     assert (ended.returncode, ended.stdout) == (1, "")
     assert ended.stderr.splitlines() == [
         f"{NAME} cannot be handed out:",
         "  - cell 4 (image): there is no check image",
-        "  - cell 5 (greeting): there is no check greeting",
-        "  - cell 7 (tagged): there is no check tagged",
-        "  - there is no check",
+        "  - the check picture has no cell",
         f"where: {solution / NAME}.ipynb",
     ]
 
