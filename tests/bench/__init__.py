@@ -1,1 +1,1 @@
-"""How fast the engine is, beside Docker's daemon and crun in the same run: `python -m tests.bench`."""
+"""How fast we are, beside Docker's daemon, crun and nbgrader in the same run: `python -m tests.bench`."""

@@ -58,15 +58,15 @@ class Row:
         ]
 
 
-CONTESTANTS = ("labkernel", "dockerd", "crun")
+CONTESTANTS = ("labkernel", "dockerd", "crun", "nbgrader")
 
 
 def table(rows: list[Row]) -> str:
     """The rows as text: medians, then how many times as much the others take, with the goal for that."""
-    lines = [["", *CONTESTANTS, "dockerd / ours", "crun / ours"]]
+    lines = [["", *CONTESTANTS, *(f"{name} / ours" for name in CONTESTANTS[1:])]]
     for row in rows:
         cells = [row.what, *(_amount(row.median(name), row.unit) for name in CONTESTANTS)]
-        for name in ("dockerd", "crun"):
+        for name in CONTESTANTS[1:]:
             ratio, goal = row.ratio(name), row.goals.get(name)
             cells.append(f"{ratio:.1f}x" + (f" (goal {goal:g}x)" if goal else "") if ratio else "")
         lines.append(cells)

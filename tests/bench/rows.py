@@ -10,6 +10,7 @@ import tarfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from tests.bench.grading import plain_notebooks
 from tests.bench.measure import Row, alternated, seconds
 from tests.bench.places import Crun
 from tests.differential.scenarios.files import archive
@@ -186,4 +187,5 @@ ROWS = {
     "copy": copy_tree,
     "idle": idle_containers,
     "import": importing,
+    "grading": plain_notebooks,
 }

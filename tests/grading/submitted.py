@@ -16,7 +16,7 @@ POINTS = {"image": 2, "container": 1, "page": 3, "visited": 1}
 
 RIGHT = {
     "build": "%%dockerfile -t me/site --context page\n"
-    'FROM me/base\nCOPY index.html /www/\nCMD ["httpd", "-f", "-v", "-h", "/www"]',
+    'FROM me/base\nCOPY index.html /www/\nCMD ["httpd", "-f", "-vv", "-h", "/www"]',
     "run": "%docker run -d --name site -p 8080:80 me/site",
     "visit": "%docker exec site wget -q -O - http://localhost/base.html",
 }
