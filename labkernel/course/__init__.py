@@ -22,14 +22,17 @@ from __future__ import annotations
 from labkernel.course.check import Check, Failed, check, fail
 from labkernel.course.exercise import Exercise, find_exercise, load_exercise
 from labkernel.course.lab import Lab
+from labkernel.course.objects import Container, Image
 from labkernel.course.outcome import Checked, Report
 from labkernel.course.run import run_checks
 
 __all__ = [
     "Check",
     "Checked",
+    "Container",
     "Exercise",
     "Failed",
+    "Image",
     "Lab",
     "Report",
     "check",

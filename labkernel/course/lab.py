@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import posixpath
 import re
-import tarfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from labkernel.commands.archive import PieceReader, path_stat
 from labkernel.commands.build_context import context_tar
 from labkernel.commands.dockerignore import DockerIgnore
 from labkernel.commands.errors import container_names, local_names, nearest
-from labkernel.commands.history import instruction
 from labkernel.course.check import Failed
+from labkernel.course.objects import MOST, Container, Image, end_of_log
 from labkernel.course.web import get
 
 if TYPE_CHECKING:
@@ -31,12 +27,6 @@ RUN_TIMEOUT = 60.0
 """Seconds for a command that a check runs in a container."""
 BUILD_TIMEOUT = 600.0
 """Seconds for a build; nearly all of its steps are in the cache."""
-MOST = 1 << 20
-"""Bytes of an answer or a log that a check reads at most."""
-LARGEST = 16 << 20
-"""Bytes of a file."""
-NO_FILE = sum(1 << bit for bit in (19, 21, 24, 25, 26, 27, 31))
-"""The bits of Go's FileMode that anything but a regular file has."""
 
 
 @dataclass(frozen=True)
@@ -45,124 +35,6 @@ class Ran:
 
     exit_code: int
     output: str
-
-
-@dataclass(frozen=True)
-class Image:
-    """An image, as the engine describes it. `name` is what the check asked for."""
-
-    name: str
-    inspected: Mapping[str, Any]
-    lab: Lab = field(repr=False)
-
-    @property
-    def id(self) -> str:
-        return str(self.inspected["Id"])
-
-    @property
-    def size(self) -> int:
-        """Bytes of all its layers."""
-        return int(self.inspected["Size"])
-
-    @property
-    def layers(self) -> list[str]:
-        """The diff_ids, lowest first."""
-        return list(self.inspected["RootFS"].get("Layers") or [])
-
-    @property
-    def config(self) -> Mapping[str, Any]:
-        return self.inspected.get("Config") or {}
-
-    @property
-    def exposed(self) -> list[str]:
-        """Such as ["8080/tcp"]."""
-        return sorted(self.config.get("ExposedPorts") or {})
-
-    @cached_property
-    def instructions(self) -> list[str]:
-        """How it was made: the lines of its Dockerfile (and of those below), the first one first."""
-        return [instruction(entry) for entry in reversed(self.lab.client.api.history(self.id))]
-
-    def stands_on(self, other: Image) -> bool:
-        """Whether it was made FROM the other: all of the other's layers are its lowest."""
-        return bool(other.layers) and self.layers[: len(other.layers)] == other.layers
-
-    def paths(self) -> Iterator[str]:
-        """What its root file system holds, as "usr/bin/env"; directories and links too."""
-        api = self.lab.client.api
-        created = api.create_container(self.id, ["nothing"])  # it is never started
-        try:
-            stream = PieceReader(api.export(created["Id"]))
-            with tarfile.open(fileobj=stream, mode="r|") as tar:  # type: ignore[call-overload]
-                yield from (member.name for member in tar)
-        finally:
-            api.remove_container(created["Id"], force=True, v=True)
-
-    def steps_above(self, other: Image) -> list[str]:
-        """The instructions that made it from the other, which it stands on."""
-        return self.instructions[len(other.instructions) :]
-
-    def file(self, path: str) -> bytes:
-        """A file's content. Raises Failed where there is no such file."""
-        created = self.lab.client.api.create_container(self.id, ["-"])["Id"]
-        try:
-            return _file(self.lab, created, path, f"the image {self.name}")
-        finally:
-            self.lab.client.api.remove_container(created, v=True)
-
-
-@dataclass(frozen=True)
-class Container:
-    """A container, as the engine describes it. `name` is what the check asked for."""
-
-    name: str
-    inspected: Mapping[str, Any]
-    lab: Lab = field(repr=False)
-
-    @property
-    def running(self) -> bool:
-        return bool(self.inspected["State"]["Running"])
-
-    @property
-    def state(self) -> str:
-        """Such as "running", or "exited (1)"."""
-        state = self.inspected["State"]
-        return f"exited ({state['ExitCode']})" if state["Status"] == "exited" else str(state["Status"])
-
-    @property
-    def image(self) -> str:
-        """The id of its image."""
-        return str(self.inspected["Image"])
-
-    @property
-    def ports(self) -> dict[str, list[int]]:
-        """Where its ports are published on the machine: {"8080/tcp": [8082]}."""
-        ports = self.inspected["NetworkSettings"].get("Ports") or {}
-        return {
-            port: sorted({int(binding["HostPort"]) for binding in bindings})
-            for port, bindings in ports.items()
-            if bindings
-        }
-
-    @property
-    def log(self) -> str:
-        """The end of what it wrote, stdout and stderr."""
-        return _end_of_log(self.lab, self.inspected["Id"])
-
-    @property
-    def last_words(self) -> str:
-        """Why it was not started, or the last line that it wrote, for the end of a message; often ""."""
-        error = str(self.inspected["State"].get("Error") or "")
-        if error:
-            return f" ({error[:300]})"
-        lines = self.log.strip().splitlines()
-        # The time before it is another one every time.
-        last = re.sub(r"^[\d/:.TZ -]{8,} ", "", lines[-1])[:200] if lines else ""
-        return f"; the last that it wrote: {last}" if last else ""
-
-    def file(self, path: str) -> bytes:
-        """A file's content. Raises Failed where there is no such file."""
-        return _file(self.lab, self.inspected["Id"], path, f"the container {self.name}")
 
 
 class Lab:
@@ -276,7 +148,7 @@ class Lab:
         try:
             api.start(created["Id"])
             status = api.wait(created["Id"], timeout=timeout)["StatusCode"]
-            return Ran(status, _end_of_log(self, created["Id"]))
+            return Ran(status, end_of_log(self, created["Id"]))
         except (ReadTimeout, ConnectionError) as error:
             if not _is_timeout(error):
                 raise
@@ -342,14 +214,6 @@ def _is_timeout(error: Exception) -> bool:
     return "timed out" in str(error).lower()
 
 
-def _end_of_log(lab: Lab, container: str) -> str:
-    """The end of what a container wrote, stdout and stderr; it may have written anything, without an end."""
-    end = b""
-    for piece in lab.client.api.logs(container, tail=2000, stream=True, follow=False):
-        end = (end + piece)[-MOST:]
-    return end.decode(errors="replace")
-
-
 def _context(directory: Path) -> Iterator[bytes]:
     """A tar of a directory, as clients send it. Symbolic links are sent as links: they may point anywhere."""
     ignored = directory / ".dockerignore"
@@ -357,41 +221,7 @@ def _context(directory: Path) -> Iterator[bytes]:
         ignore = DockerIgnore(ignored.read_text(errors="replace") if ignored.is_file() else "")
     except ValueError as error:
         raise Failed(f"{directory.name}/.dockerignore: {error}") from None
-    return context_tar(directory, ignore, extra={}, keep="Dockerfile")
-
-
-def _file(lab: Lab, container: str, path: str, owner: str) -> bytes:
-    from docker.errors import APIError, NotFound
-
-    found = _stat(lab, container, path)
-    if found and found["linkTarget"]:
-        real = posixpath.join(posixpath.dirname(path), found["linkTarget"])
-        found = _stat(lab, container, real)
-    else:
-        real = path
-    # Looked at before it is asked for: dockerd waits for who writes to a pipe.
-    if found and found["mode"] & NO_FILE:
-        raise Failed(f"{path} of {owner} is not a file")
-    if found and found["size"] > LARGEST:
-        raise Failed(f"the file {path} of {owner} is too large to look at")
     try:
-        stream, _ = lab.client.api.get_archive(container, real)
-        with tarfile.open(fileobj=PieceReader(stream), mode="r|") as tar:  # type: ignore[call-overload]
-            content = tar.extractfile(tar.next())
-            return bytes(content.read()) if content else b""
-    except NotFound:
-        raise Failed(f"{owner} has no file {path}") from None
-    except APIError as error:
-        if re.search("not a directory|too many links", str(error.explanation)):
-            raise Failed(f"{owner} has no file {path}") from None
-        raise
-
-
-def _stat(lab: Lab, container: str, path: str) -> dict[str, Any] | None:
-    """None where there is no such path; why not, the request for the file says."""
-    from docker.errors import APIError
-
-    try:
-        return path_stat(lab.client, container, path)
-    except APIError:
-        return None
+        yield from context_tar(directory, ignore, extra={}, keep="Dockerfile")
+    except OSError as error:  # a file that may not be read
+        raise Failed(f"{directory.name} cannot be sent to the engine: {error}") from None

@@ -154,6 +154,9 @@ def test_builds(lab: Lab) -> None:
         assert why in message
     (place / "Dockerfile").write_text("FROM busybox\nRUN true\n")
     assert lab.build("app") == lab.build("app")
+    (place / ".dockerignore").write_text("[")
+    assert fails(lambda: lab.build("app")).startswith("app/.dockerignore: ")
+    (place / ".dockerignore").unlink()
     assert fails(lambda: lab.build("..")) == ".. leads out of the exercise's directory"
 
 
