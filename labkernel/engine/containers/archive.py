@@ -63,18 +63,12 @@ def root_of(container: Container, containers: Containers) -> Iterator[int]:
 def _mount_inside(root: int, point: MountPoint) -> None:
     """Show a volume or a bind mount in a container that does not run, where it has a place for it."""
     try:
-        kind = os.O_DIRECTORY if os.path.isdir(point.source) else 0
-        target = openat2(root, point.destination, os.O_PATH | kind, resolve=RESOLVE_IN_ROOT)
+        if os.path.isdir(point.source):
+            target = _made_directory(root, point.destination)
+        else:
+            target = openat2(root, point.destination, os.O_PATH, resolve=RESOLVE_IN_ROOT)
     except FileNotFoundError:
-        if not os.path.isdir(point.source):
-            return
-        parent, name = posixpath.split(point.destination)
-        above = openat2(root, parent, os.O_PATH | os.O_DIRECTORY, resolve=RESOLVE_IN_ROOT)
-        try:
-            os.mkdir(name, 0o755, dir_fd=above)
-        finally:
-            os.close(above)
-        target = openat2(root, point.destination, os.O_PATH | os.O_DIRECTORY, resolve=RESOLVE_IN_ROOT)
+        return
     try:
         mounts.mount(point.source, f"/proc/self/fd/{target}", flags=mounts.MS_BIND | mounts.MS_REC)
         if not point.writable:
@@ -86,6 +80,21 @@ def _mount_inside(root: int, point: MountPoint) -> None:
                 os.close(again)
     finally:
         os.close(target)
+
+
+def _made_directory(root: int, path: str) -> int:
+    """A descriptor of a directory of the container, made with its parents as starting it would make it."""
+    flags = os.O_PATH | os.O_DIRECTORY
+    try:
+        return openat2(root, path, flags, resolve=RESOLVE_IN_ROOT)
+    except FileNotFoundError:
+        parent, name = posixpath.split(posixpath.normpath(path))
+        above = _made_directory(root, parent)
+    try:
+        os.mkdir(name, 0o755, dir_fd=above)
+    finally:
+        os.close(above)
+    return openat2(root, path, flags, resolve=RESOLVE_IN_ROOT)
 
 
 def path_stat(container: Container, containers: Containers, path: str) -> str:

@@ -80,6 +80,17 @@ def test_copy_in(lab: Daemon, box: str, tmp_path: Path) -> None:
     assert refused.returncode == 1
 
 
+def test_copy_into_a_container_whose_mounts_have_no_place_yet(lab: Daemon, tmp_path: Path) -> None:
+    (tmp_path / "host").mkdir()
+    (tmp_path / "file").write_text("x\n")
+    lab.docker("create", "--name", "box", "-v", f"{tmp_path}/host:/not/yet/there", "busybox", "cat", "/file")
+    for place in ("/file", "/not/yet/there/"):
+        copied = lab.docker("cp", str(tmp_path / "file"), f"box:{place}")
+        assert copied.returncode == 0, copied.stderr
+    assert lab.docker("start", "-a", "box").stdout == "x\n"
+    assert (tmp_path / "host" / "file").read_text() == "x\n"
+
+
 def test_copy_between_pipes(lab: Daemon, box: str) -> None:
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w") as tar:
