@@ -25,4 +25,9 @@ def execute_docker(argv: Sequence[str], console: Console) -> Result:
     invocation = parse(argv)
     if invocation.help is not None:
         return Text(invocation.help)
-    return execute(connect(invocation.host or engine_host()), invocation, console)
+    try:
+        client = connect(invocation.host or engine_host())
+    except CommandError as error:
+        error.where = invocation.line
+        raise
+    return execute(client, invocation, console)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -41,11 +42,22 @@ def start(invocation: Invocation, console: Console) -> Result:
 def stop(invocation: Invocation, console: Console) -> Result:
     from labkernel import engine_process
 
+    place = _place(invocation)
+    host = place["host"] or engine_process.host_for(place["root"])
     try:
-        stopped = engine_process.stop(**_place(invocation))
+        stopped = engine_process.stop(**place)
     except engine_process.EngineProcessError as error:
         raise CommandError(error.message, where=invocation.line, hint=error.hint) from None
-    return Text("stopped" if stopped else "the engine was not running")
+    said = f"stopped the engine at {host}" if stopped else f"no engine was running at {host}"
+    return Text("\n".join([said, *_not_meant(host)]))
+
+
+def _not_meant(host: str) -> list[str]:
+    """Who has set DOCKER_HOST may have meant that engine: these commands are about labkernel's own."""
+    named = os.environ.get("DOCKER_HOST")
+    if not named or named == host:
+        return []
+    return [f"note: DOCKER_HOST names another engine, {named}: `labkernel engine` is about labkernel's own"]
 
 
 def status(invocation: Invocation, console: Console) -> Result:
@@ -55,7 +67,8 @@ def status(invocation: Invocation, console: Console) -> Result:
     found = engine_process.status(**_place(invocation))
     if not found.running:
         lines = ["the engine is not running", f"  host:    {found.host}", f"  root:    {found.root}"]
-        return Text("\n".join([*lines, "hint: labkernel engine start"]), data=found, exit_code=3)
+        lines += [*_not_meant(found.host), "hint: labkernel engine start"]
+        return Text("\n".join(lines), data=found, exit_code=3)
     lines = [
         "the engine is running",
         f"  version: {found.version}",
@@ -65,6 +78,7 @@ def status(invocation: Invocation, console: Console) -> Result:
     ]
     if found.limits:
         lines += ["  limited here:", *(f"    - {limit}" for limit in found.limits)]
+    lines += _not_meant(found.host)
     return Text("\n".join(lines), data=found)
 
 

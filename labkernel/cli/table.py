@@ -58,5 +58,6 @@ LABKERNEL = Program(
         ),
     },
     ending="`labkernel COMMAND --help` explains a command; `labkernel --version` tells the version.\n"
-    "DOCKER_HOST, when set, names the engine to use instead of labkernel's own.",
+    "DOCKER_HOST, when set, names the engine to use instead of labkernel's own, for all but\n"
+    "`labkernel engine` and `labkernel images make`, which are about labkernel's own.",
 )

@@ -64,7 +64,9 @@ def _session(
     container, tty = str(found["Id"]), bool(found["Config"]["Tty"])
     capture = Capture(console)
     stdin = console.stdin if wants_input and (console.terminal or not tty) else None
-    params = {"stream": 1, "stdin": int(stdin is not None), "stdout": 1, "stderr": 1}
+    # In a notebook's cell there is none: what was started to read some finds its end at once.
+    is_empty = bool(start and wants_input and not tty and stdin is None)
+    params = {"stream": 1, "stdin": int(is_empty or stdin is not None), "stdout": 1, "stderr": 1}
     stream = hijack(client, f"/containers/{container}/attach", params=params)
     condition = "next-exit" if start else "not-running"
     waiting = call(
@@ -74,6 +76,8 @@ def _session(
         with forward_signals(client, container, console, wanted=proxy and not tty):
             if start:
                 start()
+            if is_empty:
+                stream.end_input()
             detached = join(
                 stream,
                 capture,

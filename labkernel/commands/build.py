@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from docker import DockerClient
 
 
+KEPT = 20_000
+"""Characters of a step's output that are kept, its end."""
+
+
 def build(client: DockerClient, invocation: Invocation, console: Console) -> Result:
     from docker.errors import APIError
 
@@ -147,7 +151,7 @@ def _note(stream: str, steps: list[BuildStep]) -> None:
         elif steps and not re.match(
             r" ---> Running in |Removing intermediate container |Successfully ", line
         ):
-            steps[-1].output += line + "\n"
+            steps[-1].output = (steps[-1].output + line + "\n")[-KEPT:]
 
 
 BUILD = Command(

@@ -36,7 +36,7 @@ class BuildSource:
         self.body: Iterable[bytes] = ()
         if self.place == "-":
             self._from_stdin(console.stdin)
-        elif re.match(r"(https?|git|ssh)://|git@|github\.com/", self.place):
+        elif is_remote(self.place):
             self.remote = self.place
             self.dockerfile_name = self.given or "Dockerfile"
         else:
@@ -115,6 +115,11 @@ class BuildSource:
                 else "name the Dockerfile with -f, or write one there",
             )
         return path.resolve().relative_to(directory.resolve()).as_posix()
+
+
+def is_remote(place: str) -> bool:
+    """Whether the engine is to fetch the context itself."""
+    return bool(re.match(r"(https?|git|ssh)://|git@|github\.com/", place))
 
 
 def _all_of(stdin: BinaryIO | None) -> bytes:

@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from labkernel.commands.command import Invocation
+from labkernel.commands.errors import CommandError
 from labkernel.commands.flags import switch, text
+from labkernel.commands.line import shell_hint
 from labkernel.commands.parser import Program
 from labkernel.commands.table import COMMANDS, GROUPS
 
@@ -22,7 +24,12 @@ DOCKER = Program("docker", "", COMMANDS, GROUPS, _FLAGS)
 
 def parse(argv: Sequence[str]) -> Invocation:
     """Read a docker command line without the word `docker`. Raises CommandError."""
-    invocation = DOCKER.parse(argv)
+    try:
+        invocation = DOCKER.parse(argv)
+    except CommandError as error:
+        if argv and argv[0] not in COMMANDS:
+            error.hint = shell_hint(argv[0]) or error.hint
+        raise
     if invocation.program_options["version"]:
         from importlib.metadata import version
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from docker import DockerClient
+    from docker.errors import APIError
 
 CATALOG_NAMES = ("busybox", "debian", "golang")
 """Images that labkernel's own engine can make without a registry (`labkernel images make`)."""
@@ -18,7 +19,8 @@ class CommandError(Exception):
     """A command failed. `what` is the message in Docker's words, `where` the command line, `why` and `hint`
     optional.
 
-    `exit_code` is what the docker client would exit with.
+    `exit_code` is what the docker client would exit with; `engine_hint` is what the engine itself advises,
+    shown where we know no better.
     """
 
     def __init__(
@@ -29,6 +31,7 @@ class CommandError(Exception):
         why: str | None = None,
         hint: str | None = None,
         exit_code: int = 1,
+        engine_hint: str | None = None,
     ) -> None:
         super().__init__(what)
         self.what = what
@@ -36,6 +39,7 @@ class CommandError(Exception):
         self.why = why
         self.hint = hint
         self.exit_code = exit_code
+        self.engine_hint = engine_hint
 
     @property
     def text(self) -> str:
@@ -51,8 +55,11 @@ class CommandError(Exception):
         return [self.text]
 
 
-def nearest(word: str, known: Iterable[str]) -> str | None:
-    """The known word that `word` is most likely a slip of, if any is near."""
+def nearest(word: str, known: Collection[str]) -> str | None:
+    """The known word that `word` is most likely a slip of, or the beginning of, if any is near."""
+    begun = [name for name in known if len(word) > 2 and name.startswith(word)]
+    if len(begun) == 1:
+        return begun[0]
     found = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
     return found[0] if found else None
 
@@ -68,7 +75,7 @@ def explain(error: BaseException, line: str, client: DockerClient | None = None)
 
     if isinstance(error, CommandError):
         error.where = error.where or line
-        error.hint = error.hint or _hint(error.what, client)
+        error.hint = error.hint or _hint(error.what, client) or error.engine_hint
         return error
     if isinstance(error, docker_errors.APIError):
         message = str(error.explanation or error)
@@ -77,7 +84,7 @@ def explain(error: BaseException, line: str, client: DockerClient | None = None)
         return CommandError(
             f"Error response from daemon: {message.strip()}",
             where=line,
-            hint=_hint(message, client),
+            hint=_hint(message, client) or _engine_hint(error),
         )
     if isinstance(error, docker_errors.DockerException | requests.exceptions.RequestException):
         return unreachable(error, where=line)
@@ -92,8 +99,24 @@ def explain(error: BaseException, line: str, client: DockerClient | None = None)
     )
 
 
+def _engine_hint(error: APIError) -> str | None:
+    """What labkernel's own engine advises: a field of its error that other clients pass over."""
+    try:
+        answer = error.response.json() if error.response is not None else {}
+    except ValueError:
+        return None
+    return advice(answer.get("hint")) if isinstance(answer, dict) else None
+
+
+def advice(hint: str | None) -> str | None:
+    """An engine's hint without the marked lines of the Dockerfile that may follow it."""
+    lines = (hint or "").splitlines()
+    kept = [line for line in lines if not re.match(r"[> ] +(\d+ )? *\|", line)]
+    return "\n".join(kept) or None
+
+
 def unreachable(error: BaseException, *, where: str | None = None, host: str | None = None) -> CommandError:
-    """The engine did not answer: no such socket, no right to use it, or it went away."""
+    """The engine did not answer: no such socket, no right to use it, no address, or it went away."""
     text = str(error)
     host = host or _host_of(text)
     if "Permission denied" in text or "PermissionError" in text:
@@ -101,19 +124,13 @@ def unreachable(error: BaseException, *, where: str | None = None, host: str | N
             f"permission denied while trying to connect to the docker API at {host}",
             where=where,
             why="this user may not open the engine's socket",
-            hint="use an engine of your own (unset DOCKER_HOST; labkernel engine start), "
-            "or ask for membership of the group that owns the socket",
+            hint=f"{_own_engine()}, or ask for membership of the group that owns the socket",
         )
-    if (
-        "Connection aborted" in text
-        or "FileNotFoundError" in text
-        or "refused" in text
-        or "Name or service" in text
-    ):
+    if re.search(r"Connection aborted|FileNotFoundError|refused|Name or service|resolve", text):
         return CommandError(
             f"Cannot connect to the Docker daemon at {host}. Is the docker daemon running?",
             where=where,
-            hint="labkernel engine start   (and check DOCKER_HOST, when it is set)",
+            hint=f"`labkernel engine start` starts an engine; {_own_engine()}",
         )
     if re.search(r"Connection broken|IncompleteRead|RemoteDisconnected|Connection reset", text):
         return CommandError(
@@ -127,7 +144,16 @@ def unreachable(error: BaseException, *, where: str | None = None, host: str | N
             where=where,
             hint="look at `labkernel engine status`; a first image may still be in the making",
         )
-    return CommandError(text, where=where)
+    return CommandError(
+        text, where=where, hint=f"an address is unix:///run/docker.sock or tcp://HOST:2375; {_own_engine()}"
+    )
+
+
+def _own_engine() -> str:
+    import os
+
+    how = "after `unset DOCKER_HOST`" if os.environ.get("DOCKER_HOST") else "without -H"
+    return f"{how} commands use labkernel's own engine"
 
 
 def _host_of(text: str) -> str:
@@ -146,7 +172,13 @@ def _hint(message: str, client: DockerClient | None) -> str | None:
 
 
 def _no_such_image(match: re.Match[str], client: DockerClient | None) -> str:
-    return image_hint(match[1].strip("'\"").removesuffix(":latest"), client)
+    hint = image_hint(match[1].strip("'\"").removesuffix(":latest"), client)
+    return f"no registry answers here; {hint}" if is_offline(match.string) else hint
+
+
+def is_offline(message: str) -> bool:
+    """Whether a registry was asked and none answered."""
+    return bool(re.search(_NO_ANSWER, message))
 
 
 def image_hint(wanted: str, client: DockerClient | None) -> str:
@@ -220,6 +252,7 @@ def container_names(client: DockerClient | None) -> list[str]:
     return [name.lstrip("/") for container in containers for name in container["Names"] or []]
 
 
+_NO_ANSWER = r"dial tcp|i/o timeout|no such host|network is unreachable|connection refused"
 _Give = Callable[[re.Match[str], "DockerClient | None"], str]
 
 
@@ -236,6 +269,30 @@ _HINTS: Sequence[tuple[str, _Give]] = (
     (r"Bind for \S*:(\d+) failed: port is already allocated", _port_taken),
     (r"listen tcp\S* \S*:(\d+): bind: address already in use", _port_taken),
     (r"unknown instruction: (\S+)", lambda match, client: _unknown_instruction(match[1])),
+    (
+        r"no build stage in current context|the Dockerfile \(\S*\) cannot be empty",
+        _always("a Dockerfile begins with FROM, such as FROM busybox; only ARG may stand before it"),
+    ),
+    (
+        r"repository name (\(\S+\) )?must be lowercase",
+        _always("names of images are in lower case, such as me/web-app"),
+    ),
+    (
+        r"\b(apt-get|apt|dpkg)\b.*returned a non-zero code: 127",
+        lambda match, client: (
+            f"this image has no {match[1]}: FROM debian has it, busybox has its own few programs"
+        ),
+    ),
+    (
+        r"returned a non-zero code: 127",
+        _always("the image has no such command: an earlier RUN may install it, or another FROM have it"),
+    ),
+    (
+        r"invalid tar (archive|header)|archive/tar: |Error processing tar file",
+        _always(
+            "that is no archive of images: docker load takes what docker save wrote, docker import other tars"
+        ),
+    ),
     (
         r"(?:COPY|ADD) failed|file not found in build context",
         _always(

@@ -12,7 +12,7 @@ from labkernel.commands.container_config import environment
 from labkernel.commands.flags import many, switch, text
 from labkernel.commands.http import call, hijack
 from labkernel.commands.results import Finished, Result, Text
-from labkernel.commands.run import need_terminal
+from labkernel.commands.run import fit_to_console
 
 if TYPE_CHECKING:
     from docker import DockerClient
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 def exec_(client: DockerClient, invocation: Invocation, console: Console) -> Result:
     name, *command = invocation.arguments
     options = dict(invocation.options)
-    if options["tty"] and not options["detach"]:
-        need_terminal(options, console)
+    if not options["detach"]:
+        fit_to_console(options, console)
     body = {
         "User": options["user"] or "",
         "Privileged": options["privileged"],

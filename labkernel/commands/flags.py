@@ -96,23 +96,42 @@ def cpus(name: str, short: str, help: str) -> Flag:
     return Flag(name, short, help, "decimal", convert=_nano_cpus)
 
 
-class FlagError(Exception):
-    """The command line does not follow the grammar. `unknown` is the flag that no one knows, as typed."""
+_HINTS = {
+    "bytes": "an amount is a number and a unit, such as 512m or 1.5g",
+    "duration": "a time is a number and a unit, such as 30s or 1m30s",
+    "int": "this is a whole number",
+    "decimal": "this is a number, such as 1.5",
+}
 
-    def __init__(self, message: str, *, unknown: str | None = None) -> None:
+
+class FlagError(Exception):
+    """The command line does not follow the grammar. `unknown` is the flag that no one knows, as typed; `hint`
+    says what a flag's value looks like."""
+
+    def __init__(self, message: str, *, unknown: str | None = None, hint: str | None = None) -> None:
         super().__init__(message)
         self.message = message
         self.unknown = unknown
+        self.hint = hint
 
 
 @dataclass
 class Parsed:
-    """Values by long name, positional arguments, the flags that were given, and whether help is wanted."""
+    """Values by long name, positional arguments, the flags that were given, and whether help is wanted.
+
+    `swallowed` is the advice for when the last word was taken as the value of the flag before it.
+    """
 
     options: dict[str, Any]
     arguments: list[str] = field(default_factory=list)
     given: set[str] = field(default_factory=set)
     wants_help: bool = False
+    swallowed: str | None = None
+
+
+def swallowed(typed: str, value: str, flag: Flag) -> str:
+    """What to say when a word that was meant as an argument became a flag's value."""
+    return f"{typed} took `{value}` as its value. {typed}: {flag.help}"
 
 
 def parse_flags(flags: Sequence[Flag], argv: Sequence[str], *, interspersed: bool = True) -> Parsed:
@@ -158,8 +177,9 @@ def _long(word: str, words: list[str], by_name: Mapping[str, Flag], parsed: Pars
             value = "true"
         elif words:
             value = words.pop(0)
+            parsed.swallowed = None if words else swallowed(f"--{name}", value, flag)
         else:
-            raise FlagError(f"flag needs an argument: --{name}")
+            raise FlagError(f"flag needs an argument: --{name}", hint=f"--{name}: {flag.help}")
     _set(flag, value, parsed)
 
 
@@ -181,8 +201,11 @@ def _short(word: str, words: list[str], by_short: Mapping[str, Flag], parsed: Pa
             value, letters = rest, ""
         elif words:
             value, letters = words.pop(0), ""
+            parsed.swallowed = None if words else swallowed(f"-{letter}", value, flag)
         else:
-            raise FlagError(f"flag needs an argument: '{letter}' in -{letters}")
+            raise FlagError(
+                f"flag needs an argument: '{letter}' in -{letters}", hint=f"-{letter}: {flag.help}"
+            )
         _set(flag, value, parsed)
 
 
@@ -191,7 +214,9 @@ def _set(flag: Flag, value: str, parsed: Parsed) -> None:
         converted = flag.convert(value)
     except ValueError as error:
         shown = f"-{flag.short}, --{flag.name}" if flag.short else f"--{flag.name}"
-        raise FlagError(f'invalid argument "{value}" for "{shown}" flag: {error}') from None
+        raise FlagError(
+            f'invalid argument "{value}" for "{shown}" flag: {error}', hint=_HINTS.get(flag.metavar)
+        ) from None
     parsed.given.add(flag.name)
     if flag.repeatable:
         parsed.options[flag.name].append(converted)

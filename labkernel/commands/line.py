@@ -27,6 +27,23 @@ _OPERATORS = {
 }
 
 
+_SHELL_WORDS = frozenset(
+    (
+        "cat cd cp curl do done echo elif else env esac export fi for function grep head if kill ls mkdir mv "
+        "python python3 pwd rm set sh sleep source sudo tail then touch until wget which while"
+    ).split()
+)
+
+
+def shell_hint(word: str) -> str | None:
+    """What to do about a line that begins with a shell's word instead of a docker command's."""
+    if word not in _SHELL_WORDS and not re.fullmatch(r"[A-Za-z_]\w*=.*", word):
+        return None
+    if word == "cd":
+        return "in a notebook `%cd DIRECTORY` goes there, and stays"
+    return f"`{word}` is for a shell: in a notebook put ! before the line, or the lines into a %%bash cell"
+
+
 def split_line(
     text: str,
     *,
@@ -52,8 +69,14 @@ class _Splitter:
         self.directory = directory
 
     def refuse(self, what: str, hint: str | None = None) -> CommandError:
-        shell = self.text if self.text.startswith("docker") else f"docker {self.text}"
-        return CommandError(what, where=self.text, hint=hint or f"a shell can do this: !{shell}")
+        first = self.text.split(maxsplit=1)[0]
+        return CommandError(what, where=self.text, hint=hint or shell_hint(first) or self._in_a_shell())
+
+    def _in_a_shell(self) -> str:
+        from shutil import which
+
+        program = "docker" if which("docker") else "labkernel docker"
+        return f"a shell can do this: !{program} {self.text.removeprefix('docker ')}"
 
     def words(self) -> list[str]:
         words: list[str] = []

@@ -137,7 +137,7 @@ LS = Command(
 CREATE = Command(
     "create",
     "[OPTIONS] NETWORK",
-    "Make a network",
+    "Make a network. labkernel's own engine does not offer this yet: all containers share the network bridge",
     create,
     (
         text("driver", "d", "Kind of network", default="bridge"),

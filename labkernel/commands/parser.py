@@ -36,7 +36,7 @@ class Program:
         try:
             top = parse_flags(self.flags, argv, interspersed=False)
         except FlagError as error:
-            raise _misunderstood(error, self.title, self.flags, line) from None
+            raise misunderstood(error, self.title, self.flags, line) from None
         start = replace(start, program_options=top.options)
         words = top.arguments
         if words and words[0] == "help":
@@ -73,7 +73,7 @@ class Program:
         try:
             parsed = parse_flags(command.flags, rest, interspersed=command.interspersed)
         except FlagError as error:
-            raise _misunderstood(error, title, command.flags, start.line) from None
+            raise misunderstood(error, title, command.flags, start.line) from None
         if parsed.wants_help:
             return replace(start, words=words, command=command, help=self.help_text(words))
         least, most = command.arguments
@@ -82,7 +82,8 @@ class Program:
                 f"{self.title}: '{title}' {_expected(least, most)}",
                 where=start.line,
                 why=f"usage: {title} {command.synopsis}",
-                hint=f"`{title} --help` explains the command",
+                hint=(parsed.swallowed if len(parsed.arguments) < least else None)
+                or f"`{title} --help` explains the command",
             )
         return replace(
             start,
@@ -139,14 +140,15 @@ def _expected(least: int, most: int | None) -> str:
     return f"requires at least {least} and at most {counted(most)}"
 
 
-def _misunderstood(error: FlagError, title: str, flags: Sequence[Flag], line: str) -> CommandError:
+def misunderstood(error: FlagError, title: str, flags: Sequence[Flag], line: str) -> CommandError:
+    """What to say of flags that cannot be read: the nearest flag, or what a value looks like."""
     near = None
     if error.unknown and error.unknown.startswith("--"):
         near = nearest(error.unknown, [f"--{flag.name}" for flag in flags])
     return CommandError(
         error.message,
         where=line,
-        hint=f"did you mean {near}?" if near else f"`{title} --help` lists the flags",
+        hint=f"did you mean {near}?" if near else error.hint or f"`{title} --help` lists the flags",
         exit_code=125,
     )
 

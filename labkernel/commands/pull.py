@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import base64
 import json
-import re
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from labkernel.commands.command import Command, Invocation
 from labkernel.commands.console import Console
-from labkernel.commands.errors import CommandError, explain, image_hint, local_names
+from labkernel.commands.errors import CommandError, explain, image_hint, is_offline, local_names
 from labkernel.commands.flags import switch, text
 from labkernel.commands.http import call, messages
 from labkernel.commands.progress import show_progress
@@ -63,12 +62,13 @@ def pull_image(
 
 def _not_pulled(client: DockerClient, repository: str, error: CommandError) -> CommandError:
     """A pull that failed is most often a slip in the name, or a room without the registry."""
-    if re.search(r"dial tcp|i/o timeout|no such host|network is unreachable|connection refused", error.what):
+    offline = is_offline(error.what)
+    if offline:
         error.why = f"the registry {registry_of(repository)} does not answer"
     if repository in local_names(client):
         error.hint = f"an image {repository} is stored here, and works without a registry"
-    else:
-        error.hint = image_hint(repository, client)
+    elif "no matching manifest" not in error.what:
+        error.hint = f"{'no registry answers here; ' if offline else ''}{image_hint(repository, client)}"
     error.where = None
     return error
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import json
 import re
+import signal
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -191,8 +192,27 @@ class Finished(Result):
     def text(self) -> str:
         return ""
 
+    @property
+    def ending(self) -> str:
+        """A line about an exit code other than 0; above 128 it may stand for a signal."""
+        if self.exit_code == 0:
+            return ""
+        try:
+            name = signal.Signals(self.exit_code - 128).name
+        except ValueError:
+            return f"exit code {self.exit_code}"
+        why = {
+            "SIGKILL": "docker kill ends it so, and a memory limit (-m)",
+            "SIGTERM": "docker stop asks so",
+            "SIGINT": "an interrupt asks so",
+            "SIGSEGV": "the program is faulty, or for another machine",
+        }.get(name)
+        return f"exit code {self.exit_code}: ended by signal {self.exit_code - 128}, {name}" + (
+            f" ({why})" if why else ""
+        )
+
     def _repr_html_(self) -> str:
-        return "" if self.exit_code == 0 else f"<pre>exit code {self.exit_code}</pre>"
+        return f"<pre>{html.escape(self.ending)}</pre>" if self.ending else ""
 
 
 @dataclass(repr=False)

@@ -13,7 +13,8 @@ from labkernel.commands.command import Command, Invocation
 from labkernel.commands.console import Console
 from labkernel.commands.container_config import container_config
 from labkernel.commands.create_flags import CREATE_FLAGS, RUN_FLAGS
-from labkernel.commands.errors import CommandError, explain
+from labkernel.commands.errors import CATALOG_NAMES, CommandError, explain, is_offline, local_names
+from labkernel.commands.flags import swallowed
 from labkernel.commands.http import call, hijack
 from labkernel.commands.pull import pull_image, split_reference
 from labkernel.commands.results import Finished, Result, Text
@@ -33,8 +34,8 @@ def run(client: DockerClient, invocation: Invocation, console: Console) -> Resul
     image, *command = invocation.arguments
     options = dict(invocation.options)
     detach = options["detach"]
-    if options["tty"] and not detach:
-        need_terminal(options, console)
+    if not detach:
+        fit_to_console(options, console)
     if detach and options["attach"]:
         raise CommandError("conflicting options: cannot specify both --attach and --detach", exit_code=125)
     key_sequence(options["detach-keys"] or DETACH_KEYS)
@@ -50,25 +51,35 @@ def run(client: DockerClient, invocation: Invocation, console: Console) -> Resul
     except BrokenPipeError:
         raise
     except Exception as error:
-        raise _as_run_error(explain(error, invocation.line, client), invocation.arguments) from None
+        explained = explain(error, invocation.line, client)
+        if re.search("no such image|pull access denied", explained.what, re.I) or is_offline(explained.what):
+            explained.hint = _swallowed_image(invocation, client) or explained.hint
+        raise _as_run_error(explained, invocation.arguments) from None
 
 
-def need_terminal(options: dict[str, Any], console: Console) -> None:
-    """-t wants a terminal. Where there never is one (a notebook cell) the container runs without."""
-    if console.terminal is not None:
+def fit_to_console(options: dict[str, Any], console: Console) -> None:
+    """-t wants a terminal and -i input. Where there never is one (a notebook cell) the container runs
+    without.
+    """
+    if console.terminal is not None or not (options["tty"] or options["interactive"]):
         return
     if console.stdin is not None:
-        if options["interactive"]:
+        if options["tty"] and options["interactive"]:
             raise CommandError(
                 "the input device is not a TTY", hint="leave out -t when input comes from a pipe"
             )
         return
-    options["tty"] = False
-    options["interactive"] = False
-    console.write_error(
-        b"note: there is no terminal here, so this runs without -it and without input\n"
-        b"hint: open one beside the notebook, or start it with -d and use `docker exec CONTAINER COMMAND`\n"
-    )
+    if options["tty"]:
+        console.write_error(
+            b"note: there is no terminal here, so this runs without -it and without input\n"
+            b"hint: open one beside the notebook, or start it with -d and use `docker exec NAME COMMAND`\n"
+        )
+    else:
+        console.write_error(
+            b"note: there is no input here, so this runs without -i\n"
+            b"hint: a command can bring its own, as in: sh -c 'echo some text | wc'\n"
+        )
+    options["tty"] = options["interactive"] = False
 
 
 def _create(client: DockerClient, invocation: Invocation, config: dict[str, Any], console: Console) -> str:
@@ -215,6 +226,18 @@ def _as_run_error(error: CommandError, arguments: Sequence[str]) -> CommandError
         inside = f"docker run --rm -it --entrypoint sh {arguments[0]}"
         error.hint = f"the image {arguments[0]} has no command {named[1]}; look inside with: {inside}"
     return error
+
+
+def _swallowed_image(invocation: Invocation, client: DockerClient) -> str | None:
+    """A flag whose value is the name of an image has most likely taken what was meant as the image."""
+    images = {*local_names(client), *CATALOG_NAMES}
+    assert invocation.command is not None
+    for flag in invocation.command.flags:
+        value = invocation.options[flag.name]
+        for text in value if flag.repeatable else [value]:
+            if flag.name in invocation.given and text in images:
+                return swallowed(f"--{flag.name}", text, flag)
+    return None
 
 
 def start_failure_code(message: str) -> int:

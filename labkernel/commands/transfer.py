@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from labkernel.commands.archive import output_to
 from labkernel.commands.command import Command, Invocation
 from labkernel.commands.console import Console
-from labkernel.commands.errors import CommandError
+from labkernel.commands.errors import CommandError, nearest
 from labkernel.commands.flags import many, switch, text
 from labkernel.commands.http import call, chunks, messages
 from labkernel.commands.progress import raise_error, show_progress
@@ -76,7 +76,7 @@ class _opened:  # reads as a function
             path = Path(name).expanduser()
             if not path.is_file():
                 problem = "is a directory" if path.is_dir() else "no such file or directory"
-                raise CommandError(f"open {name}: {problem}")
+                raise CommandError(f"open {name}: {problem}", hint=_where_else(path))
             self._file = path.open("rb")
         self._close = name != "-"
 
@@ -86,6 +86,18 @@ class _opened:  # reads as a function
     def __exit__(self, *_: object) -> None:
         if self._close:
             self._file.close()
+
+
+def _where_else(path: Path) -> str:
+    """What to do about a file that is not there."""
+    directory = path if path.is_dir() else path.parent
+    if not directory.is_dir():
+        return f"there is no directory {directory}"
+    files = sorted(entry.name for entry in directory.iterdir() if entry.is_file())
+    near = nearest(path.name, files)
+    if near:
+        return f"did you mean {directory / near}?"
+    return f"files in {directory.absolute()}: {', '.join(files[:8]) or 'none'}"
 
 
 def _blocks(file: BinaryIO) -> Iterator[bytes]:

@@ -37,7 +37,16 @@ class Choice:
             except EngineProcessError as error:
                 raise CommandError(error.message, hint=error.hint or None) from None
             os.environ["DOCKER_HOST"] = self.started
-        return connect(host)
+        try:
+            return connect(host)
+        except CommandError as error:
+            if not host and chosen != self.started:
+                error.why = error.why or f"DOCKER_HOST names another engine than labkernel's own: {chosen}"
+                error.hint = (
+                    'for labkernel\'s own engine: del os.environ["DOCKER_HOST"] (after import os), '
+                    "then %reload_ext labkernel"
+                )
+            raise
 
     def forget(self) -> None:
         """Take back what we set in the environment. The engine runs on: other notebooks may use it."""

@@ -24,7 +24,7 @@ def show(result: Result) -> None:
         if result.detached:
             print(f"left {result.container[:12]}, which runs on", file=sys.stderr)
         elif result.exit_code:
-            print(f"exit code {result.exit_code}", file=sys.stderr)
+            print(result.ending, file=sys.stderr)
     elif result._repr_html_() == Result._repr_html_(result):
         if result.text:
             print(result.text)

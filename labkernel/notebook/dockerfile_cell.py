@@ -10,7 +10,10 @@ from pathlib import Path
 from typing import BinaryIO
 
 from labkernel.commands import CommandError, Invocation, help_text, parse
+from labkernel.commands.build_source import is_remote
+from labkernel.commands.errors import nearest
 from labkernel.commands.flags import FlagError, parse_flags, text
+from labkernel.commands.parser import misunderstood
 from labkernel.commands.table import COMMANDS
 
 HELP = """Usage:  %%dockerfile [OPTIONS] [CONTEXT]
@@ -45,7 +48,7 @@ def read_cell(words: list[str], body: str) -> DockerfileCell:
     try:
         parsed = parse_flags(ours, words)
     except FlagError as error:
-        raise CommandError(error.message, where=line, hint="%%dockerfile --help lists the options") from None
+        raise misunderstood(error, "%%dockerfile", ours, line) from None
     if parsed.wants_help:
         # What `docker build --help` says of the options holds here too.
         explanation = HELP + "\n" + help_text(("build",)).partition("\n\n")[2]
@@ -72,6 +75,8 @@ def read_cell(words: list[str], body: str) -> DockerfileCell:
                 where=line,
                 hint="%%dockerfile ... --context DIR sends a directory; `.` is the one of this notebook",
             )
+    elif contexts[0] != "-" and not is_remote(contexts[0]):
+        _check_directory(contexts[0], line)
     if parsed.options["file"]:
         Path(parsed.options["file"]).expanduser().write_text(body)
     invocation = parse(["build", *(["-f", "-", contexts[0]] if contexts else ["-"])])
@@ -84,6 +89,23 @@ def read_cell(words: list[str], body: str) -> DockerfileCell:
             given=frozenset(parsed.given - {"context", "file"}),
         ),
         io.BytesIO(body.encode()),
+    )
+
+
+def _check_directory(name: str, line: str) -> None:
+    """Raises CommandError for a context that is no directory."""
+    path = Path(name).expanduser()
+    if path.is_dir():
+        return
+    parent = path.parent
+    near = nearest(path.name, [d.name for d in parent.iterdir() if d.is_dir()] if parent.is_dir() else [])
+    problem = "is not a directory" if path.exists() else "not found"
+    raise CommandError(
+        f'unable to prepare context: path "{name}" {problem}',
+        where=line,
+        hint=f"did you mean {parent / near}?"
+        if near
+        else "--context names the directory to send; `.` is the one of this notebook",
     )
 
 

@@ -59,9 +59,22 @@ def test_start_status_stop(labkernel: Run, place: Path) -> None:
     assert status.stdout.startswith("the engine is running\n")
     for line in (f"  host:    {address}", f"  root:    {place}/root", ", as root"):
         assert line in status.stdout
-    assert labkernel("engine", "stop").stdout == "stopped\n"
-    assert labkernel("engine", "stop").stdout == "the engine was not running\n"
+    assert labkernel("engine", "stop").stdout == f"stopped the engine at {address}\n"
+    assert labkernel("engine", "stop").stdout == f"no engine was running at {address}\n"
     assert labkernel("engine", "status").returncode == 3
+
+
+def test_docker_host_names_another_engine_than_these_commands_are_about(labkernel: Run, place: Path) -> None:
+    address = labkernel("engine", "start").stdout.strip()
+    note = (
+        "note: DOCKER_HOST names another engine, unix:///nowhere: `labkernel engine` is about labkernel's own"
+    )
+    for argv in (["engine", "status"], ["engine", "stop"], ["engine", "stop"], ["engine", "status"]):
+        ended = labkernel(*argv, DOCKER_HOST="unix:///nowhere")
+        assert note in ended.stdout.splitlines(), ended
+        assert address in ended.stdout
+    assert "note:" not in labkernel("engine", "status", DOCKER_HOST=address).stdout
+    assert "for all but\n`labkernel engine` and `labkernel images make`" in labkernel("--help").stdout
 
 
 def test_docker_starts_the_engine_when_none_is_chosen(labkernel: Run, place: Path) -> None:
@@ -77,7 +90,7 @@ def test_another_root_and_host(labkernel: Run, place: Path) -> None:
     assert labkernel("engine", "start", *flags).stdout == f"unix://{place}/other.sock\n"
     assert labkernel("engine", "status").returncode == 3
     assert f"root:    {place}/other" in labkernel("engine", "status", *flags).stdout
-    assert labkernel("engine", "stop", *flags).stdout == "stopped\n"
+    assert labkernel("engine", "stop", *flags).stdout == f"stopped the engine at unix://{place}/other.sock\n"
 
 
 def test_an_engine_that_cannot_start_says_why(labkernel: Run, place: Path) -> None:

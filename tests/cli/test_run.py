@@ -56,12 +56,16 @@ def test_help_needs_no_engine(argv: list[str]) -> None:
     [
         (["dcoker", "ps"], 1, ["unknown command: labkernel dcoker", "did you mean `labkernel docker`?"]),
         (["engine", "strat"], 1, ["unknown command: labkernel engine strat", "`labkernel engine start`?"]),
+        (["engine", "stat"], 1, ["unknown command: labkernel engine stat", "`labkernel engine status`?"]),
+        (["docker", "cd", "x"], 1, ["unknown command: docker cd", "`%cd DIRECTORY` goes there"]),
+        (["docker", "for", "x"], 1, ["unknown command: docker for", "`for` is for a shell"]),
         (["engine", "start", "--rot", "/x"], 125, ["unknown flag: --rot", "did you mean --root?"]),
         (["engine", "start", "--host", "tcp://x"], 125, ["the engine listens on a unix socket"]),
         (["images", "make"], 1, ["requires at least 1 argument"]),
         (["images", "load"], 1, ["say which archive to load"]),
         (["docker", "run", "--memroy", "1m", "x"], 125, ["unknown flag: --memroy", "did you mean --memory?"]),
         (["docker", "ps"], 1, ["Cannot connect to the Docker daemon at", "labkernel engine start"]),
+        (["docker", "ps"], 1, ["where: docker ps", "after `unset DOCKER_HOST` commands use labkernel's own"]),
         (["images", "save", "-o", "x"], 1, ["Cannot connect to the Docker daemon", "labkernel engine start"]),
     ],
 )  # fmt: skip
@@ -72,6 +76,17 @@ def test_a_failure_is_one_block_with_a_hint(argv: list[str], code: int, block: l
         assert words in ended.stderr
     assert "Traceback" not in ended.stderr
     assert len(ended.stderr.splitlines()) <= 4
+
+
+def test_an_address_that_is_none() -> None:
+    ended = plain("docker", "ps", DOCKER_HOST="bogus")
+    assert ended.returncode == 1
+    first, where, hint = ended.stderr.splitlines()
+    assert "bogus" in first
+    assert where == "where: docker ps"
+    assert hint.startswith(
+        "hint:  an address is unix:///run/docker.sock or tcp://HOST:2375; after `unset DOCKER_HOST`"
+    )
 
 
 def test_a_socket_that_may_not_be_opened(user_with_one_id: str, engine: Daemon) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from labkernel.commands import CommandError
-from labkernel.commands.archive import _Reader, split_container_path, unpack
+from labkernel.commands.archive import PieceReader, split_container_path, unpack
 from tests.commands.conftest import Commands
 
 
@@ -105,6 +105,26 @@ def test_export_import_save_load(web: Commands, tmp_path: Path) -> None:
     assert not (tmp_path / "never").exists()
 
 
+@pytest.mark.parametrize(
+    ("name", "what", "hint"),
+    [
+        ("imges.tar", "open imges.tar: no such file or directory", "did you mean images.tar?"),
+        ("other", "open other: no such file or directory", ": images.tar"),
+        ("no/other", "open no/other: no such file or directory", "there is no directory no"),
+        ("images.tar", "", "that is no archive of images: docker load takes what docker save wrote"),
+    ],
+)
+def test_what_cannot_be_loaded(
+    run: Commands, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, what: str, hint: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "images.tar").write_text("nonsense\n")
+    with pytest.raises(CommandError) as raised:
+        run("load", "-i", name)
+    assert what in raised.value.what
+    assert hint in (raised.value.hint or "")
+
+
 def test_commit(web: Commands) -> None:
     web("exec", "web", "sh", "-c", "echo kept > /kept")
     image = web(
@@ -154,7 +174,7 @@ def test_an_archive_cannot_write_outside(tmp_path: Path, members: list[tarfile.T
         for info in members:
             tar.addfile(info, io.BytesIO(b"evil") if info.size else None)
     with pytest.raises((CommandError, OSError, KeyError)):
-        unpack(_Reader(iter([data.getvalue()])), inside, rename=("x", "y"), keep_owner=False)
+        unpack(PieceReader(iter([data.getvalue()])), inside, rename=("x", "y"), keep_owner=False)
     assert sorted(os.listdir(tmp_path)) == ["inside", "outside"]
     assert (tmp_path / "outside").read_text() == "safe"
     assert (tmp_path / "outside").stat().st_nlink == 1

@@ -9,6 +9,7 @@ import pytest
 from labkernel.commands import CommandError, connect, execute, parse
 from labkernel.commands.errors import explain, nearest
 from tests.commands.conftest import Commands, Ran
+from tests.support.daemons import Daemon
 
 
 def test_the_block() -> None:
@@ -36,6 +37,39 @@ def test_no_engine_there(host: str, what: str) -> None:
     with pytest.raises(CommandError) as raised:
         connect(host)
     assert what in raised.value.what
+
+
+@pytest.mark.parametrize(
+    ("named", "hint"),
+    [
+        ("unix:///nonexistent.sock", "after `unset DOCKER_HOST` commands use labkernel's own engine"),
+        (None, "without -H commands use labkernel's own engine"),
+    ],
+)
+def test_the_way_back_to_our_own_engine(
+    monkeypatch: pytest.MonkeyPatch, named: str | None, hint: str
+) -> None:
+    monkeypatch.delenv("DOCKER_HOST", raising=False)
+    if named:
+        monkeypatch.setenv("DOCKER_HOST", named)
+    for host in (named or "unix:///nonexistent.sock", "bogus"):
+        with pytest.raises(CommandError) as raised:
+            connect(host)
+        assert hint in (raised.value.hint or "")
+
+
+def test_what_our_own_engine_advises_is_shown(engine: Daemon) -> None:
+    """In an answer, and at the end of a stream; the marked lines of a Dockerfile are shown otherwise."""
+    run = Commands(engine)
+    with pytest.raises(CommandError, match="not offered yet") as raised:
+        run("network", "create", "mine")
+    assert raised.value.hint is not None
+    assert raised.value.hint.startswith("on the network bridge")
+    with pytest.raises(CommandError, match="is not a directory") as raised:
+        run("build", "-", stdin=b"FROM busybox\nWORKDIR /etc/passwd\n")
+    assert raised.value.hint == "WORKDIR needs a folder, or a name not yet in use"
+    run.client.close()
+    engine.clear()
 
 
 def test_any_other_exception_is_a_block_too() -> None:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from labkernel.commands import CommandError, split_line
+from labkernel.commands import CommandError, parse, split_line
 
 ENVIRON = {"HOME": "/home/me", "NAME": "web", "SPACED": "a  b", "EMPTY": ""}
 
@@ -79,6 +79,36 @@ def test_what_needs_a_shell_is_refused_with_the_way_to_have_one(text: str, what:
         split(text)
     assert what in raised.value.what
     assert raised.value.hint == f"a shell can do this: !docker {text}"
+
+
+@pytest.mark.parametrize("text", ["for i in 1 2; do", "curl localhost | wc", "A=1; run x", "echo a > b"])
+def test_a_shells_line_is_not_dockers(text: str) -> None:
+    with pytest.raises(CommandError) as raised:
+        split(text)
+    wanted = f"`{text.split()[0]}` is for a shell: in a notebook put ! before the line"
+    assert (raised.value.hint or "").startswith(wanted)
+
+
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        (["cd", "app"], "in a notebook `%cd DIRECTORY` goes there, and stays"),
+        (["sleep", "3"], "`sleep` is for a shell"),
+        (["NAME=web"], "`NAME=web` is for a shell"),
+        (["rn", "busybox"], "did you mean `docker run`?"),
+    ],
+)
+def test_a_shells_command_is_not_dockers(words: list[str], hint: str) -> None:
+    with pytest.raises(CommandError) as raised:
+        parse(words)
+    assert hint in (raised.value.hint or "")
+
+
+def test_without_a_docker_client_our_own_stands_in_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(CommandError) as raised:
+        split("ps | wc -l")
+    assert raised.value.hint == "a shell can do this: !labkernel docker ps | wc -l"
 
 
 @pytest.mark.parametrize("text", ["run 'x", 'run "x', "run `pwd", "run $(pwd", 'run "$(pwd"'])

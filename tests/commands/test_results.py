@@ -66,6 +66,22 @@ def test_an_exit_code_other_than_zero_is_visible() -> None:
     assert Finished("web", 0)._repr_html_() == ""
 
 
+@pytest.mark.parametrize(
+    ("code", "ending"),
+    [
+        (0, ""),
+        (3, "exit code 3"),
+        (128, "exit code 128"),
+        (137, "exit code 137: ended by signal 9, SIGKILL (docker kill ends it so, and a memory limit (-m))"),
+        (143, "exit code 143: ended by signal 15, SIGTERM (docker stop asks so)"),
+        (129, "exit code 129: ended by signal 1, SIGHUP"),
+        (255, "exit code 255"),
+    ],
+)
+def test_a_signal_is_named(code: int, ending: str) -> None:
+    assert Finished("web", code).ending == ending
+
+
 def test_columns_are_three_spaces_apart_and_ten_wide_at_least() -> None:
     assert (
         align([["A", "B"], ["long words", "x"], ["ü", ""]]) == "A            B\nlong words   x\nü            "

@@ -34,7 +34,11 @@ def test_without_a_context_nothing_is_sent() -> None:
 
 
 @pytest.mark.parametrize("words", [["--context", "src"], ["--context=src"], ["src"], ["-t", "x", "src"]])
-def test_a_context_is_named_in_two_ways(words: list[str]) -> None:
+def test_a_context_is_named_in_two_ways(
+    words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "src").mkdir()
     cell = read_cell(words, "FROM x\nADD . /\n")
     assert cell.invocation.arguments == ["src"]
     assert cell.invocation.options["file"] == "-"
@@ -52,8 +56,11 @@ def test_file_writes_the_cell(tmp_path: Path) -> None:
         ([], "FROM x\nADD . /\n", "files from a build context", "--context DIR"),
         ([], " \n", "no instruction yet", "FROM busybox"),
         ([], "# YOUR CODE HERE\n", "no instruction yet", "FROM busybox"),
-        (["--contxt", "."], "FROM x\n", "unknown flag: --contxt", "--help"),
-        (["-t"], "FROM x\n", "flag needs an argument", "--help"),
+        (["--contxt", "."], "FROM x\n", "unknown flag: --contxt", "did you mean --context?"),
+        (["--xyzzy"], "FROM x\n", "unknown flag: --xyzzy", "`%%dockerfile --help` lists the flags"),
+        (["-t"], "FROM x\n", "flag needs an argument", "Name of the image"),
+        (["--context", "nodir"], "FROM x\n", 'path "nodir" not found', "--context names the directory"),
+        (["--context", "notebook/viewz"], "FROM x\n", 'path "notebook/viewz" not found', "`."),
         (["a", "b"], "FROM x\n", "one context, not 2", "'.'"),
     ],
 )
@@ -62,6 +69,22 @@ def test_what_cannot_be_meant_is_refused(words: list[str], body: str, message: s
         read_cell(words, body)
     assert message in caught.value.what
     assert hint in (caught.value.hint or "")
+
+
+def test_the_nearest_directory_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "source" / "inner").mkdir(parents=True)
+    (tmp_path / "file").touch()
+    for name, hint in (("sorce", "did you mean source?"), ("source/iner", "did you mean source/inner?")):
+        with pytest.raises(CommandError) as caught:
+            read_cell(["--context", name], "FROM x\n")
+        assert caught.value.hint == hint
+        assert caught.value.where == f"%%dockerfile --context {name}"
+    with pytest.raises(CommandError, match='path "file" is not a directory'):
+        read_cell(["file"], "FROM x\n")
+    assert read_cell(["https://example.org/a.git"], "FROM x\n").invocation.arguments == [
+        "https://example.org/a.git"
+    ]
 
 
 def test_help_names_our_options_and_dockers() -> None:

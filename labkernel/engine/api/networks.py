@@ -38,7 +38,10 @@ async def remove(engine: Engine, request: Request) -> Answer:
 
 async def create(engine: Engine, request: Request) -> Answer:
     await request.json()
-    raise NotOffered("networks of one's own are not offered yet", hint="bridge, host and none are there")
+    raise NotOffered(
+        "networks of one's own are not offered yet",
+        hint="on the network bridge, where containers are by default, they reach each other by address",
+    )
 
 
 async def prune(engine: Engine, request: Request) -> Answer:
