@@ -68,8 +68,14 @@ _loaded: dict[int, Extension] = {}
 
 
 def load(shell: InteractiveShell) -> None:
-    """Set everything up and print which engine answers. Raises CellError when none does."""
+    """Set everything up and print which engine answers.
+
+    Raises CellError when none does; the magics are there all the same, and look for one each time.
+    """
+    unload(shell)
     choice = Choice()
+    _loaded[id(shell)] = Extension(shell, choice)
+    _loaded[id(shell)].install()
     try:
         client = choice.client()
         try:
@@ -77,11 +83,8 @@ def load(shell: InteractiveShell) -> None:
         finally:
             client.close()
     except CommandError as error:
-        choice.forget()
+        error.where = error.where or "%load_ext labkernel"
         raise CellError.of(error) from None
-    unload(shell)
-    _loaded[id(shell)] = Extension(shell, choice)
-    _loaded[id(shell)].install()
     print(line)
 
 

@@ -173,7 +173,7 @@ class LabMagics:
             return self._build(invocation, None)
         console = CellConsole(live=self.is_live)
         try:
-            with self._client(invocation.host) as client:
+            with self._client(invocation.host, invocation.line) as client:
                 if invocation.command.name == "run" and not invocation.options["detach"]:
                     return run_in_foreground(client, invocation, console)
                 if invocation.command.name == "attach":
@@ -183,7 +183,7 @@ class LabMagics:
             console.close()
 
     def _build(self, invocation: Invocation, stdin: Any) -> Result:
-        with self._client(invocation.host) as client:
+        with self._client(invocation.host, invocation.line) as client:
             console = BuildConsole(live=self.is_live, stdin=stdin)
             try:
                 built = execute(client, invocation, console)
@@ -206,8 +206,12 @@ class LabMagics:
             return report
 
     @contextmanager
-    def _client(self, host: str | None = None) -> Iterator[DockerClient]:
-        client = self.choice.client(host)
+    def _client(self, host: str | None = None, where: str | None = None) -> Iterator[DockerClient]:
+        try:
+            client = self.choice.client(host)
+        except CommandError as error:
+            error.where = error.where or where
+            raise
         try:
             yield client
         finally:

@@ -11,6 +11,7 @@ import pytest
 
 from labkernel import engine_process
 from tests.notebook.conftest import Shell
+from tests.support.daemons import Daemon
 
 
 def test_an_engine_that_does_not_answer_is_one_block(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -18,8 +19,26 @@ def test_an_engine_that_does_not_answer_is_one_block(shell: Shell, monkeypatch: 
     ran = shell.run("%load_ext labkernel")
     assert ran.error is not None
     assert "Cannot connect to the Docker daemon at unix:///nowhere/engine.sock" in ran.stdout
-    assert "hint:" in ran.stdout
+    assert "where: %load_ext labkernel" in str(ran.error)
+    assert 'hint:  for labkernel\'s own engine: del os.environ["DOCKER_HOST"]' in str(ran.error)
+    assert "%reload_ext labkernel" in ran.stdout
     assert "Traceback" not in ran.stdout
+
+
+def test_the_magics_are_there_before_the_engine_is(
+    shell: Shell, engine: Daemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A magic looks for the engine each time: the cell that failed can simply be run again."""
+    monkeypatch.setenv("DOCKER_HOST", "bogus")
+    assert shell.run("%load_ext labkernel").error is not None
+    failed = shell.run("%docker ps")
+    assert "where: docker ps" in str(failed.error)
+    assert "why:   DOCKER_HOST names another engine than labkernel's own: bogus" in str(failed.error)
+    assert "%reload_ext labkernel" in failed.stdout
+    monkeypatch.setenv("DOCKER_HOST", engine.url)
+    assert "CONTAINER ID" in shell.succeeds("%docker ps").text
+    assert "answers at" in shell.succeeds("%reload_ext labkernel").stdout
+    shell.succeeds("%unload_ext labkernel")
     assert "docker" not in shell.ipython.magics_manager.magics["line"]
 
 

@@ -52,6 +52,17 @@ def test_streams_go_where_they_belong(lab_shell: Shell) -> None:
     assert (ran.value.exit_code, ran.value.stdout) == (3, b"out\n")
 
 
+def test_there_is_no_input_in_a_cell(lab_shell: Shell) -> None:
+    ran = lab_shell.succeeds("%docker run --rm -i busybox sh -c 'cat; echo read'")
+    assert ran.stdout == "read\n"
+    assert "note: there is no input here, so this runs without -i" in ran.stderr
+
+
+def test_what_ended_a_container_is_named(lab_shell: Shell) -> None:
+    ran = lab_shell.succeeds("%docker run --rm busybox sh -c 'exit 137'")
+    assert "exit code 137: ended by signal 9, SIGKILL" in ran.text
+
+
 def test_several_lines(lab_shell: Shell) -> None:
     ran = lab_shell.succeeds(
         "%%docker\n"
@@ -108,6 +119,10 @@ def test_ports(lab_shell: Shell) -> None:
         ("%docker run --privilegd busybox", "unknown flag: --privilegd", "--privileged"),
         ("%docker run --rm busybox nothing-of-this-name", "executable file not found", ""),
         ("%docker ps | grep x", "pipe", "!docker ps | grep x"),
+        ("%%docker\nfor i in 1 2; do\ndocker ps\ndone", "a second command", "`for` is for a shell"),
+        ("%%docker\ncd /tmp\ndocker ps", "unknown command: docker cd", "`%cd DIRECTORY` goes there"),
+        ("%%dockerfile --context nodir\nFROM busybox\n", 'path "nodir" not found', "--context names"),
+        ("%%dockerfile\nFROM busybox\nRUN apt-get update\n", "non-zero code: 127", "no apt-get"),
         ("%container logs nobody", "No such container: nobody", "docker ps -a"),
         ("%layers nothing", "No such image or container: nothing", "%image ls"),
         ("%ports nobody", "No such container: nobody", "%container ps"),
