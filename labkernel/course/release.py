@@ -24,6 +24,8 @@ def released(notebook: Mapping[str, Any]) -> dict[str, Any]:
     """The notebook as learners get it. It must have no `problems`."""
     made: dict[str, Any] = copy.deepcopy(dict(notebook))
     made["metadata"].pop("widgets", None)
+    if "language_info" in made["metadata"]:  # a run adds the version of the Python that it was done with
+        made["metadata"]["language_info"] = {"name": made["metadata"]["language_info"]["name"]}
     for cell in made["cells"]:
         if cell["cell_type"] == "code":
             cell["outputs"], cell["execution_count"] = [], None
@@ -55,6 +57,8 @@ def without_solutions(text: str) -> str:
 def problems(notebook: Mapping[str, Any], checks: Collection[str]) -> list[str]:
     """What is wrong with an instructor's notebook whose exercise has these checks; each names the cell."""
     found: list[str] = []
+    if not notebook["metadata"].get("kernelspec", {}).get("name"):
+        found.append("the notebook names no kernel (kernelspec): Jupyter would ask each learner for one")
     seen: set[str] = set()
     with_cell: set[str] = set()
     for number, cell in enumerate(notebook["cells"], 1):

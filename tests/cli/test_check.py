@@ -127,3 +127,10 @@ def test_checks_that_cannot_be_loaded(exercise: Path) -> None:
     assert (ended.returncode, ended.stdout) == (2, "")
     assert "checks.py cannot be loaded: ModuleNotFoundError" in ended.stderr
     assert f"where: {exercise / 'checks.py'}" in ended.stderr
+
+
+@pytest.mark.parametrize("argv", [["check", "--help"], ["assignment"], ["assignment", "make", "--help"]])
+def test_help(argv: list[str]) -> None:
+    ended = plain(*argv)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert ended.stdout.startswith(f"Usage:  labkernel {argv[0]}")

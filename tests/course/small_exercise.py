@@ -80,7 +80,11 @@ def notebook() -> NotebookNode:
     cells[2].outputs = [new_output("stream", text="built")]
     cells[2].execution_count = 7
     cells[2].metadata["execution"] = {"shell.execute_reply": "2026-11-24T08:00:00Z"}
-    return new_notebook(cells=cells)
+    metadata = {
+        "kernelspec": {"name": "python3", "display_name": "Python 3 (ipykernel)", "language": "python"},
+        "language_info": {"name": "python", "version": "3.11.2"},
+    }
+    return new_notebook(cells=cells, metadata=metadata)
 
 
 def write_solution(place: Path, made: NotebookNode | None = None, checks: str = CHECKS) -> Path:

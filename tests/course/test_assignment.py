@@ -48,6 +48,7 @@ def test_outputs_of_a_run_are_cleared(tmp_path: Path) -> None:
     cells = made(tmp_path / "out").cells
     assert all(not cell.get("outputs") and not cell.get("execution_count") for cell in cells)
     assert all("execution" not in cell.metadata for cell in cells)
+    assert made(tmp_path / "out").metadata.language_info == {"name": "python"}
 
 
 def test_what_is_ours_cannot_be_edited_and_an_answer_can(tmp_path: Path) -> None:
@@ -232,6 +233,13 @@ def test_what_is_wrong_is_said(tmp_path: Path, change: Change, messages: list[st
     for message in messages:
         assert any(line.startswith(f"  - {message}") for line in lines), lines
     assert not (tmp_path / "out").exists()
+
+
+def test_a_notebook_that_names_no_kernel(tmp_path: Path) -> None:
+    changed = notebook()
+    del changed.metadata["kernelspec"]
+    with pytest.raises(CommandError, match="names no kernel"):
+        make_assignment(write_solution(tmp_path / "solutions", changed), tmp_path / "out")
 
 
 def test_all_that_is_wrong_is_said_at_once(tmp_path: Path) -> None:
