@@ -40,8 +40,8 @@ class Desk:
             try:
                 event = self._display.next_event()
                 if event.type == X.MapNotify and not event.override and event.window.id not in self._seen:
-                    self._seen.add(event.window.id)
                     self._place(event.window)
+                    self._seen.add(event.window.id)
                 elif event.type == X.DestroyNotify:
                     self._seen.discard(event.window.id)
             except XError:
@@ -57,10 +57,14 @@ class Desk:
             return
         others = []
         for child in self._root.query_tree().children:
-            attributes, found = child.get_attributes(), child.get_geometry()
-            if child.id != window.id and attributes.map_state == X.IsViewable:
-                others.append((found.x, found.y, found.width, found.height))
-        screen = self._root.get_geometry()
-        x, y = place((own.width, own.height), others, (screen.width, screen.height))
+            if child.id in self._seen and child.get_attributes().map_state == X.IsViewable:
+                found = child.get_geometry()
+                others.append((found.x, found.y, *_size(found)))
+        x, y = place(_size(own), others, _size(self._root.get_geometry()))
         window.configure(x=x, y=y)
         self._display.flush()
+
+
+def _size(geometry: Any) -> tuple[int, int]:
+    """With the border, which lies outside."""
+    return geometry.width + 2 * geometry.border_width, geometry.height + 2 * geometry.border_width

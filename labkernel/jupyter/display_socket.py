@@ -90,7 +90,7 @@ class DisplaySocket(WebSocketMixin, WebSocketHandler, JupyterHandler):
             self._viewer.look(bool(message.get("visible")))
         else:
             self._hand.receive(message)
-            self._viewer.stir()
+            self._viewer.stir(soon=kind != "move")
 
     def on_close(self) -> None:
         if self._task:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import threading
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from labkernel.display import Connection, DisplayError, Input, Screen, connect
+from labkernel.display import Connection, Input, Screen, connect
 
 WAITING = 200
 """Messages that may wait for the screen; what comes on top is dropped."""
@@ -37,22 +36,20 @@ class Hand:
         self._thread.shutdown(wait=False)
 
     def _do(self, message: Mapping[str, Any]) -> None:
-        from Xlib.error import ConnectionClosedError
-
+        """What it raises stays in its future: a message without sense, a screen that has gone."""
         self._places.release()
-        # Without a screen, the server finds that out by itself; without a field, there is nothing to do.
-        with contextlib.suppress(
-            DisplayError, ConnectionClosedError, OSError, KeyError, TypeError, ValueError
-        ):
-            if self._input is None:
-                self._connection = connect(self._screen)
-                self._input = Input(self._connection)
-            _pass_on(self._input, message)
+        if self._input is None:
+            self._connection = connect(self._screen)
+            self._input = Input(self._connection)
+        _pass_on(self._input, message)
 
     def _let_go(self) -> None:
-        if self._connection is not None and self._input is not None:
-            with contextlib.suppress(Exception):  # the screen may have gone
+        if self._connection is None:
+            return
+        try:
+            if self._input is not None:
                 self._input.release()
+        finally:
             self._connection.close()
 
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-FAST = 1 / 60
-SLOW = 1 / 5
-"""Seconds between two looks, from the one to the other within a second of silence."""
+EAGER, FAST, SLOW = 1 / 200, 1 / 60, 1 / 5
+"""Seconds between two looks: after a click or key, while the picture changes, after a second of silence."""
 _SLOWER = 1.15
 
 
@@ -14,9 +13,9 @@ class Pace:
     def __init__(self) -> None:
         self.interval = FAST
 
-    def stir(self) -> None:
-        """Something has happened, or is about to: a key was pressed."""
-        self.interval = FAST
+    def stir(self, *, soon: bool) -> None:
+        """Something may happen; `soon`: somebody has pressed a key, and waits to see what it does."""
+        self.interval = EAGER if soon else min(FAST, self.interval)
 
     def looked(self, *, changed: bool) -> None:
         """A look has been taken, and there was something new or not."""

@@ -33,11 +33,11 @@ class Viewer:
     def look(self, visible: bool) -> None:
         """Whether anybody looks."""
         self._is_looking = visible
-        self.stir()
+        self.stir(soon=False)
 
-    def stir(self) -> None:
-        """Something is about to happen: look soon."""
-        self._pace.stir()
+    def stir(self, *, soon: bool) -> None:
+        """The hand has moved; `soon`: it has pressed something."""
+        self._pace.stir(soon=soon)
         self._news.set()
 
     async def run(self) -> None:

@@ -45,6 +45,7 @@ class Extension:
             self.shell.Completer.custom_matchers.remove(self.completion.matcher)
         self._results.pop(Result, None)
         self.magics.views.stop()
+        self.magics.screen.remove()
         self.choice.forget()
 
     @property

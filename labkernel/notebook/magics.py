@@ -2,8 +2,8 @@
 
 `%docker` takes a line as a slide shows it; `%container` and `%image` are the same with the group's word left
 out; `%%docker` takes several lines, `%%dockerfile` a Dockerfile. `%layers`, `%ports` and `%logs` draw what
-there is and follow it, `%check` checks an exercise. Each returns a Result, so that `running = %container ps`
-works.
+there is and follow it, `%check` checks an exercise, `%display` shows a virtual screen. Each returns a Result,
+so that `running = %container ps` works.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ from labkernel.notebook.dockerfile_cell import read_cell
 from labkernel.notebook.failures import CellError, Interrupted
 from labkernel.notebook.foreground import leaving_on_interrupt, run_in_foreground
 from labkernel.notebook.layers import stack_of
+from labkernel.notebook.screen_magics import ScreenMagics
 from labkernel.notebook.variables import Environment, expand
 from labkernel.notebook.views.layers_view import LayersView
 from labkernel.notebook.views.logs_view import HELP as LOGS_HELP
@@ -57,6 +58,7 @@ class LabMagics:
         self.choice = choice
         self.checker = Checker()
         self.views = Views(shell)
+        self.screen = ScreenMagics(shell)
         self.line: dict[str, Callable[[str], Result]] = {
             "docker": self.docker,
             "container": self.container,
@@ -65,6 +67,8 @@ class LabMagics:
             "ports": self.ports,
             "logs": self.logs,
             "check": self.check,
+            "display": self.display,
+            "xhost": self.xhost,
         }
         self.cell: dict[str, Callable[[str, str], Result | None]] = {
             "docker": self.docker_cell,
@@ -149,6 +153,16 @@ class LabMagics:
             if names == ["--help"]:
                 return Text(HELP)
             return self.checker.check(self._client, names, live=self.is_live)
+
+    def display(self, line: str) -> Result:
+        """Show this kernel's virtual screen: %display, or %display 1024x768, or --stop; --help says more"""
+        with failures_shown():
+            return self.screen.display(self.words(line))
+
+    def xhost(self, line: str) -> Result:
+        """Say who may connect to the display: %xhost + lets everybody in, %xhost - does not, %xhost lists"""
+        with failures_shown():
+            return self.screen.xhost(self.words(line))
 
     def words(self, text: str) -> list[str]:
         """The words of a line, with the notebook's variables in place."""

@@ -293,12 +293,14 @@ def test_another_users_screen_is_not_there(server: Server, user_with_one_id: str
 
 def test_the_pace_slows_down_in_a_second_and_quickens_at_once() -> None:
     pace = Pace()
-    began, looks = 0.0, 0
-    while pace.interval < SLOW:
-        began += pace.interval
-        pace.looked(changed=False)
-        looks += 1
-    assert 0.5 < began < 3
+    for soon in (True, False):
+        pace.stir(soon=soon)
+        assert pace.interval <= FAST
+        silence = 0.0
+        while pace.interval < SLOW:
+            silence += pace.interval
+            pace.looked(changed=False)
+        assert 0.5 < silence < 2
     pace.looked(changed=True)
     assert pace.interval == FAST
 

@@ -14,12 +14,13 @@
 //   host.node       the element to fill; it belongs to the module
 //   host.load       gives a package that the page shares: await host.load("@jupyterlab/services")
 //   host.app        the JupyterLab application
+//   host.other      gives another form of the output, by its type: host.other("image/png")
 // It returns an object with
 //   update(data)    draw this now, in place: what the reader has set (pause, search, scroll) stays
 //   setLive(live)   optional: whether the kernel behind it still sends pictures
 //   dispose()       optional: the output is gone
 // Data is not trusted: it goes into the page by textContent and attributes that cannot run, never as HTML.
-// Where a module fails, the HTML beside the data in the output is shown, as it is where this file is not.
+// Where a module fails, the HTML or PNG beside the data in the output is shown, as it is without this file.
 
 export const MIME = "application/vnd.labkernel.view+json";
 
@@ -27,6 +28,7 @@ const KINDS = {
   layers: () => import("./views/layers.js"),
   ports: () => import("./views/ports.js"),
   logs: () => import("./views/logs.js"),
+  display: () => import("./views/display.js"),
 };
 
 const GONE = new Set(["restarting", "autorestarting", "terminating", "dead", "unknown"]);
@@ -64,7 +66,8 @@ export async function plugin(load) {
         try {
           const { create } = await KINDS[data.kind]();
           this.addClass(`lk-${data.kind}`);
-          this.drawing = create({ node: this.body, load, app });
+          const other = (type) => this.html.data[type];
+          this.drawing = create({ node: this.body, load, app, other });
         } catch (error) {
           return this.fallBack(error);
         }
@@ -99,7 +102,8 @@ export async function plugin(load) {
       console.error("labkernel: view", this.data?.kind, error);
       this.drawing?.dispose?.();
       this.drawing = null;
-      const plain = registry.createRenderer("text/html");
+      const type = ["text/html", "image/png"].find((type) => type in this.html.data) ?? "text/plain";
+      const plain = registry.createRenderer(type);
       await plain.renderModel(this.html);
       this.body.replaceChildren();
       Widget.attach(plain, this.body);
@@ -141,7 +145,7 @@ export async function plugin(load) {
 
   return {
     id: "labkernel:views",
-    description: "Draws labkernel's live views of layers, ports and logs.",
+    description: "Draws labkernel's live views of layers, ports, logs and screens.",
     autoStart: true,
     requires: [IRenderMimeRegistry],
     optional: [INotebookTracker, IConsoleTracker],
