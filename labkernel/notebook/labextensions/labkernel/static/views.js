@@ -59,24 +59,29 @@ export async function plugin(load) {
 
     // Called by JupyterLab, again for each update of the output.
     async renderModel(model) {
+      this.forms = model;
+      this.heard = null; // the forms of an update that JupyterLab does not pass on
+      if (this.plain) return this.plain.renderModel(model);
       const data = model.data[MIME];
-      this.html = model;
-      if (!this.drawing) {
-        this.data = data;
-        try {
-          const { create } = await KINDS[data.kind]();
-          this.addClass(`lk-${data.kind}`);
-          const other = (type) => this.html.data[type];
-          this.drawing = create({ node: this.body, load, app, other });
-        } catch (error) {
-          return this.fallBack(error);
-        }
+      try {
+        this.made ??= this.make(data.kind); // once, though updates come while the module is loaded
+        this.drawing = await this.made;
+      } catch (error) {
+        return this.fallBack(error);
       }
-      return this.show(this.data.revision > data.revision ? this.data : data);
+      return this.show(data);
     }
 
+    async make(kind) {
+      const { create } = await KINDS[kind]();
+      this.addClass(`lk-${kind}`);
+      return create({ node: this.body, load, app, other: (type) => (this.heard ?? this.forms.data)[type] });
+    }
+
+    // Draw the data, unless it is older than what is there.
     show(data) {
-      if (this.isDisposed || !this.drawing) return undefined;
+      if (this.isDisposed || this.plain) return undefined;
+      if (this.data?.view === data.view && this.data.revision >= data.revision) return undefined;
       this.data = data;
       try {
         this.drawing.update(data);
@@ -99,19 +104,20 @@ export async function plugin(load) {
     }
 
     async fallBack(error) {
-      console.error("labkernel: view", this.data?.kind, error);
+      console.error("labkernel: a view is shown as it is without the extension:", error);
       this.drawing?.dispose?.();
       this.drawing = null;
-      const type = ["text/html", "image/png"].find((type) => type in this.html.data) ?? "text/plain";
-      const plain = registry.createRenderer(type);
-      await plain.renderModel(this.html);
+      const type = ["text/html", "image/png"].find((type) => type in this.forms.data) ?? "text/plain";
+      this.plain = registry.createRenderer(type);
+      await this.plain.renderModel(this.forms);
       this.body.replaceChildren();
-      Widget.attach(plain, this.body);
+      Widget.attach(this.plain, this.body);
     }
 
     dispose() {
       shown.delete(this);
       this.drawing?.dispose?.();
+      this.plain?.dispose();
       super.dispose();
     }
   }
@@ -130,7 +136,9 @@ export async function plugin(load) {
       const data = message.header.msg_type === "update_display_data" && message.content.data[MIME];
       if (!data) return;
       for (const view of shown) {
-        if (view.data?.view === data.view && view.data.revision < data.revision) view.show(data);
+        if (!view.drawing || view.data?.view !== data.view) continue;
+        view.heard = message.content.data;
+        void view.show(data);
       }
     });
     context.statusChanged.connect((_, status) => GONE.has(status) && set(null));
