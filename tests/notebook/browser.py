@@ -124,11 +124,13 @@ def open_notebook(page: Any, lab: Lab, name: str) -> None:
     page.wait_for_function(_READY, timeout=60_000)
 
 
-def run_cell(page: Any, number: int, *, timeout: float = 60) -> Any:
+def run_cell(page: Any, number: int, *, timeout: float = 60, wait: bool = True) -> Any:
     """Run the code cell `number` (from 0), wait until it is done, and return its locator."""
     cell = page.locator(".jp-Notebook .jp-CodeCell").nth(number)
     cell.locator(".cm-content").click()
     page.keyboard.press("Control+Enter")
+    if not wait:
+        return cell
     page.wait_for_function(
         "n => /\\[\\d+\\]/.test(document.querySelectorAll('.jp-Notebook .jp-CodeCell')[n]"
         ".querySelector('.jp-InputPrompt').textContent)",
@@ -136,3 +138,9 @@ def run_cell(page: Any, number: int, *, timeout: float = 60) -> Any:
         timeout=timeout * 1000,
     )
     return cell
+
+
+def screenshot(page: Any, name: str) -> None:
+    """Keep what the page shows as NAME.png in the directory LABKERNEL_SCREENSHOTS, if there is to be one."""
+    if directory := os.environ.get("LABKERNEL_SCREENSHOTS"):
+        page.screenshot(path=f"{directory}/{name}.png")

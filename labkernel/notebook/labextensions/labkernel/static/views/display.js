@@ -28,16 +28,17 @@ export function create({ node, load, app, other }) {
   let timer = null;
   let isDisposed = false;
   let drawing = Promise.resolve(); // pictures are drawn in the order in which they came
+  let drawnAt = null; // when the last one was
 
   function say() {
     box.dataset.state = state;
     setText(left, `display :${data.number} · ${data.width}×${data.height}`);
-    const taken = new Date(data.taken).toLocaleTimeString();
+    const asOf = `as of ${(drawnAt ?? new Date(data.taken)).toLocaleString()}`;
     const words = {
       connecting: "connecting …",
       open: document.activeElement === canvas ? "Shift+Esc lets go of the keyboard" : "click to type here",
-      lost: `the server does not answer; as of ${taken}`,
-      gone: `${data.note ? "" : "this screen is not there any more; "}as of ${new Date(data.taken).toLocaleString()}`,
+      lost: `the server does not answer; ${asOf}`,
+      gone: data.note ? asOf : `this screen is not there any more; ${asOf}`,
     };
     setText(right, words[state]);
   }
@@ -83,20 +84,25 @@ export function create({ node, load, app, other }) {
       const part = await createImageBitmap(new Blob([new Uint8Array(message, 8)]));
       context.drawImage(part, header.getUint16(0, true), header.getUint16(2, true));
       part.close();
+      drawnAt = new Date();
       canvas.dataset.frames = Number(canvas.dataset.frames ?? 0) + 1;
     } finally {
       if (from.readyState === WebSocket.OPEN) from.send('{"kind":"seen"}');
     }
   }
 
-  // The picture that the kernel has put beside the data.
+  // The picture that the kernel has put beside the data, where there is no newer one from the server.
   async function still() {
     const png = other("image/png");
-    if (!png || state === "open" || isDisposed) return;
+    const taken = new Date(data.taken);
+    if (!png || state === "open" || isDisposed || drawnAt > taken) return;
     const picture = new Image();
     picture.src = `data:image/png;base64,${[png].flat().join("").replace(/\s/g, "")}`;
     await picture.decode();
-    if (state !== "open") context.drawImage(picture, 0, 0);
+    if (state === "open") return;
+    context.drawImage(picture, 0, 0);
+    drawnAt = taken;
+    say();
   }
 
   // Pictures come only while somebody looks.
@@ -159,9 +165,9 @@ function listen(canvas, send, focusChanged) {
     moved = null;
     send({ kind: "button", button: event.button + 1, pressed, ...place(event) });
   }
-  // The page's own part, focus for us and the cell made the active one, goes on: else the notebook would take
-  // the focus back for the cell that it holds for active.
+  // The event goes on: the notebook makes our cell the active one, and would take the focus for another else.
   canvas.addEventListener("pointerdown", (event) => {
+    canvas.focus({ preventScroll: true });
     canvas.setPointerCapture(event.pointerId);
     press(event, true);
   });
