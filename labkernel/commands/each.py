@@ -20,11 +20,16 @@ def for_each(
     console: Console,
     action: Callable[[str], str | None],
     names: Sequence[str] | None = None,
+    *,
+    may_be_missing: bool = False,
 ) -> Result:
     """Do `action` to each name and print the names done, or what `action` returns.
 
     One that fails does not keep the others from being done; the failures are raised together at the end.
+    With `may_be_missing`, as for rm -f, one that does not exist is only told of on standard error.
     """
+    from docker.errors import NotFound
+
     done: list[str] = []
     failures: list[CommandError] = []
     for name in invocation.arguments if names is None else names:
@@ -32,7 +37,11 @@ def for_each(
             said = action(name)
             done.append(name if said is None else said)
         except Exception as error:
-            failures.append(explain(error, invocation.line, client))
+            failure = explain(error, invocation.line, client)
+            if may_be_missing and isinstance(error, NotFound):
+                console.write_error(f"{failure.what}\n".encode())
+            else:
+                failures.append(failure)
     if not failures:
         return Text("\n".join(done), data=done)
     if done:

@@ -153,7 +153,7 @@ def rmi(client: DockerClient, invocation: Invocation, console: Console) -> Resul
         answer: Any = client.api.remove_image(name, force=options["force"], noprune=options["no-prune"])
         return "\n".join(f"{what}: {which}" for entry in answer for what, which in entry.items())
 
-    return for_each(client, invocation, console, one)
+    return for_each(client, invocation, console, one, may_be_missing=options["force"])
 
 
 IMAGES = Command(

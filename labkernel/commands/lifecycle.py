@@ -82,7 +82,7 @@ def rm(client: DockerClient, invocation: Invocation, console: Console) -> Result
             raise CommandError("container name cannot be empty")
         client.api.remove_container(name, v=options["volumes"], link=options["link"], force=options["force"])
 
-    return for_each(client, invocation, console, one)
+    return for_each(client, invocation, console, one, may_be_missing=options["force"])
 
 
 def rename(client: DockerClient, invocation: Invocation, console: Console) -> Result:

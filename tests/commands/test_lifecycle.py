@@ -36,6 +36,19 @@ def test_one_that_fails_does_not_keep_the_others_from_being_done(run: Commands) 
     assert states(run) == {"one": "running", "two": "running"}
 
 
+@pytest.mark.parametrize(
+    ("command", "missing"), [("rm", "No such container: nosuch"), ("rmi", "No such image: nosuch:latest")]
+)
+def test_force_is_content_with_one_that_is_gone(run: Commands, command: str, missing: str) -> None:
+    run("create", "--name", "one", "busybox", "true")
+    run("tag", "busybox", "one")
+    with pytest.raises(CommandError, match=missing):
+        run(command, "nosuch")
+    ran = run(command, "-f", "nosuch", "one")
+    assert (ran.result.exit_code, ran.stderr.decode()) == (0, f"Error response from daemon: {missing}\n")
+    assert "one" in ran.printed
+
+
 def test_stop_gives_time_to_end_well(run: Commands) -> None:
     run(
         "run",
