@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import importlib.util
 import json
 import os
 import select
@@ -108,6 +109,10 @@ def start(width: int = 800, height: int = 600) -> Screen:
     if not (LEAST <= width <= MOST and LEAST <= height <= MOST):
         raise DisplayError(
             f"a screen of {width}x{height} cannot be made", hint=f"each from {LEAST} to {MOST} pixels"
+        )
+    if not all(map(importlib.util.find_spec, ("Xlib", "PIL"))):
+        raise DisplayError(
+            "the packages for screens are not installed here", hint="pip install 'labkernel[lab]'"
         )
     if not shutil.which("Xvfb"):
         raise DisplayError(

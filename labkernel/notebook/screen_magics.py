@@ -130,4 +130,5 @@ def _shown_as_failures(line: str) -> Iterator[None]:
     try:
         yield
     except DisplayError as error:
-        raise CommandError(error.message, where=line, why=error.why, hint=error.hint) from None
+        hint = error.hint or "%display shows this kernel's screen, and starts one"
+        raise CommandError(error.message, where=line, why=error.why, hint=hint) from None

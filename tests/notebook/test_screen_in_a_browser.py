@@ -36,10 +36,21 @@ _CHANGES = """async ([x, y, width, height]) => {
   return false;
 }"""
 
+_REMEMBER_SOCKETS = """
+window.sockets = [];
+const Own = window.WebSocket;
+window.WebSocket = class extends Own {
+  constructor(url, ...others) {
+    super(url, ...others);
+    if (String(url).includes("labkernel/display")) window.sockets.push(this);
+  }
+};"""
+
 
 def test_a_containers_window_lives_in_the_notebook(engine: Daemon, tmp_path: Path) -> None:
     assert engine.docker("import", "-", "clock", input=clock_image(), text=False).returncode == 0
     with lab(tmp_path, engine.url) as server, page() as browser:
+        browser.add_init_script(_REMEMBER_SOCKETS)
         write_notebook(server)
         open_notebook(browser, server, "screen.ipynb")
         run_cell(browser, 0)
@@ -104,12 +115,15 @@ def reaches_a_program(browser: Any, screen: Screen) -> None:
 
 
 def comes_back_with_the_page(browser: Any, server: Lab, x: int, y: int) -> None:
-    """The page is opened anew on the saved notebook: the screen goes on, without a cell being run."""
+    """The page is opened anew on the saved notebook, then the connection breaks: no cell needs to be run."""
     browser.evaluate("window.jupyterapp.commands.execute('docmanager:save')")
     until(lambda: "image/png" in (server.directory / "screen.ipynb").read_text(), "not saved")
     browser.goto(server.url("screen.ipynb"))
     browser.wait_for_selector(".lk-screen[data-state=open]", timeout=60_000)
     until(lambda: pixel(browser, x, y) == [255, 255, 255], "no clock is drawn")
+    browser.evaluate("window.sockets.at(-1).close()")
+    browser.wait_for_selector(".lk-screen[data-state=lost]")
+    browser.wait_for_selector(".lk-screen[data-state=open]")
 
 
 def stays_as_a_picture_when_the_kernel_goes(browser: Any, screen: Screen) -> None:

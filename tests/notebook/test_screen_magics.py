@@ -19,6 +19,7 @@ from labkernel.display import screens, start
 from tests.notebook.conftest import Ran, Shell
 from tests.support.daemons import Daemon
 from tests.support.screens import until
+from tests.support.source_tree import REPOSITORY
 
 VIEW = "application/vnd.labkernel.view+json"
 
@@ -122,23 +123,32 @@ def test_a_saved_notebook_keeps_the_last_picture(
 ) -> None:
     monkeypatch.setenv("DOCKER_HOST", engine.url)
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
-    clock = "subprocess.Popen(['xclock', '-bg', '{}'], stderr=subprocess.DEVNULL); time.sleep(1)"
+    clock = """
+screen = next(screen for screen in screens() if screen.owner == os.getpid())
+clock = subprocess.Popen(["xclock", "-bg", "{colour}"], stderr=subprocess.DEVNULL)
+until(lambda: FrameBuffer(screen).picture().getpixel((20, 20)) == {pixel}, "no clock")
+"""
     notebook = nbformat.v4.new_notebook()
     notebook.cells = [
         nbformat.v4.new_code_cell(source)
         for source in (
+            f"import os, subprocess, sys; sys.path.insert(0, {str(REPOSITORY)!r})\n"
+            "from labkernel.display import FrameBuffer, screens\n"
+            "from tests.support.screens import until\n"
             "%load_ext labkernel",
             "%display 320x200",
-            f"import subprocess, time; first = {clock.format('red')}",
-            "first.kill(); first.wait()\n%display --stop",
+            clock.format(colour="red", pixel=(255, 0, 0)),
+            "clock.kill()\n"
+            "until(lambda: len(FrameBuffer(screen).picture().getcolors(1) or []) == 1, 'the clock stays')\n"
+            "%display --stop",
             "%display 300x200",
-            f"second = {clock.format('blue')}",
+            clock.format(colour="blue", pixel=(0, 0, 255)),
         )
     ]
     NotebookClient(notebook, timeout=60, resources={"metadata": {"path": str(tmp_path)}}).execute()
     stopped, last = (notebook.cells[number].outputs[0].data for number in (1, 4))
     assert pixels(stopped).size == (320, 200)
-    assert len(pixels(stopped).getcolors(9) or []) == 1  # the clock had gone
+    assert pixels(stopped).getcolors(1)  # the clock had gone
     assert (stopped[VIEW]["kind"], stopped[VIEW]["live"]) == ("display", False)
     assert stopped[VIEW]["note"] == "the screen was stopped"
     assert pixels(last).getpixel((20, 20)) == (0, 0, 255)

@@ -23,7 +23,8 @@ export function create({ node, load, app, other }) {
 
   let data; // as it came from the kernel
   let socket = null;
-  let state = "connecting"; // then "open"; "lost": the server does not answer; "gone": there is no screen
+  let state = "connecting"; // then "open"; "lost": the server does not answer; "gone": it has no such screen
+  let isLive = false; // whether the kernel still sends pictures
   let attempts = 0;
   let timer = null;
   let isDisposed = false;
@@ -31,16 +32,18 @@ export function create({ node, load, app, other }) {
   let drawnAt = null; // when the last one was
 
   function say() {
-    box.dataset.state = state;
+    // The kernel may be on another machine than the server: it sends pictures all the same.
+    box.dataset.state = state === "gone" && isLive ? "still" : state;
     setText(left, `display :${data.number} · ${data.width}×${data.height}`);
     const asOf = `as of ${(drawnAt ?? new Date(data.taken)).toLocaleString()}`;
     const words = {
       connecting: "connecting …",
       open: document.activeElement === canvas ? "Shift+Esc lets go of the keyboard" : "click to type here",
       lost: `the server does not answer; ${asOf}`,
+      still: `a picture every few seconds; ${asOf}`,
       gone: data.note ? asOf : `this screen is not there any more; ${asOf}`,
     };
-    setText(right, words[state]);
+    setText(right, words[box.dataset.state]);
   }
 
   function send(message) {
@@ -128,6 +131,10 @@ export function create({ node, load, app, other }) {
         void connect();
       }
       if (state !== "open") void still();
+      say();
+    },
+    setLive(live) {
+      isLive = live;
       say();
     },
     dispose() {
