@@ -119,9 +119,9 @@ def test_sandbox(ran: dict[str, Any], grader: Grader) -> None:
     # Without control groups, as here for an ordinary user, Python may be refused first.
     refused = any("MemoryError" in text for text, _ in ran["memory"]["cells"])
     assert ran["memory"]["ended"] == "used more than 1024 MiB of memory" or refused
-    assert ran["fork"]["ended"] == "started more than 100 processes"
+    assert ran["fork"]["ended"] == "started too many processes (100 are the limit)"
     assert ran["container memory"]["ended"] == "used more than 1024 MiB of memory"
-    assert ran["container forks"]["ended"] == "started more than 100 processes"
+    assert ran["container forks"]["ended"] == "started too many processes (100 are the limit)"
     for name in ("memory", "fork"):
         assert ran[name]["checks"]["base"] == ["pass", ""], name
         assert ran[name]["checks"]["web"][0] == "fail", name
@@ -139,7 +139,8 @@ def test_sandbox(ran: dict[str, Any], grader: Grader) -> None:
     assert str(Path.cwd()) not in machine.replace("PYTHONPATH", "")
 
     assert ran["links"]["checks"]["file"] == ["fail", "a.txt is not changed"]
-    assert ran["killer"]["ended"] == "the container engine was killed"
+    # It may take its time to die; by the check it has.
+    assert ran["killer"]["ended"] in ("the container engine was killed", None)
     assert ran["killer"]["checks"] == {"all": ["SandboxEnded", "the container engine was killed"]}
     assert all(came["seconds"] < 30 for came in ran.values())
     assert grader.engine.docker("ps", "-aq").stdout == ""

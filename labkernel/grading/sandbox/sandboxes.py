@@ -81,7 +81,7 @@ class Sandboxes:
             except CommandError as error:
                 raise SandboxError(error.what, error.hint or "") from None
             undo.callback(client.close)
-            self._slots = Slots(client, _mark(), self._limits, network=self._network)
+            self._slots = Slots(client, _mark(), self._limits)
             self._slots.remove_left(_is_alive)
             self._work.mkdir(parents=True, exist_ok=True)
             undo.callback(self._remove_slots)
@@ -119,19 +119,25 @@ class Sandboxes:
 
         Raises SandboxError.
         """
-        with self.open(files, name, keep=True) as sandbox:
-            for number, source in enumerate(cells, 1):
-                try:
-                    ran = sandbox.run_cell(source)
-                except SandboxEnded as ended:
-                    raise SandboxError(f"preparing {name}: cell {number}: {ended.reason}") from None
-                if ran.failed:
-                    raise SandboxError(f"preparing {name}: cell {number} failed:\n{ran.text}")
-            sandbox.stop()
+        # The instructor's cells may fetch what answers then find there, without a way out.
+        slot = self._slots.make(network=True)
+        sandbox = Sandbox(self, slot, self._make_place(), files, name)
+        try:
+            with self._begun(sandbox):
+                for number, source in enumerate(cells, 1):
+                    try:
+                        ran = sandbox.run_cell(source)
+                    except SandboxEnded as ended:
+                        raise SandboxError(f"preparing {name}: cell {number}: {ended.reason}") from None
+                    if ran.failed:
+                        raise SandboxError(f"preparing {name}: cell {number} failed:\n{ran.text}")
+                sandbox.stop()
+        finally:
+            self._slots.remove(slot)
         self._base = str(sandbox.place / "engine")
 
     @contextmanager
-    def open(self, files: Path, name: str, *, keep: bool = False) -> Iterator[Sandbox]:
+    def open(self, files: Path, name: str) -> Iterator[Sandbox]:
         """A fresh sandbox, with a copy of `files` as its directory `name`. Raises SandboxError.
 
         May be called from several threads; waits for a free slot.
@@ -144,23 +150,31 @@ class Sandboxes:
                 if slot is not None:
                     self._slots.remove(slot)
                 slot = None
-                slot = self._slots.make()
+                slot = self._slots.make(network=self._network)
             sandbox = Sandbox(self, slot, self._make_place(), files, name)
-            self._open.add(sandbox)
             try:
-                sandbox.begin()
-                yield sandbox
+                with self._begun(sandbox):
+                    yield sandbox
             finally:
-                self._open.discard(sandbox)
-                sandbox.end()
-                if not keep:
-                    self._remove(sandbox.place, slot)
+                self._remove(sandbox.place, slot)
                 if sandbox.ended:
                     # What it took is given back in the kernel's own time, and must not count for the next.
                     self._slots.remove(slot)
                     slot = None
         finally:
             self._free.put(slot)
+
+    @contextmanager
+    def _begun(self, sandbox: Sandbox) -> Iterator[None]:
+        self._open.add(sandbox)
+        try:
+            sandbox.begin()
+            if self.cancelled.is_set():  # while it could not be ended yet
+                raise SandboxError("grading was stopped")
+            yield
+        finally:
+            self._open.discard(sandbox)
+            sandbox.end()
 
     def cancel(self) -> None:
         """End all sandboxes that are open, and let no other be opened; from any thread."""
@@ -220,7 +234,7 @@ class Sandboxes:
         left = list(self._work.iterdir())
         if not left:
             return
-        slot = self._slots.make() if self._status.rootless else Slot("", 0, b"")
+        slot = self._slots.make(network=False) if self._status.rootless else Slot("", 0, b"")
         try:
             for path in left:
                 self._remove(path, slot)
@@ -353,7 +367,7 @@ class Sandbox:
             if message["engine"] in (-signal.SIGKILL, -signal.SIGTERM):
                 self._end_runner("the container engine was killed", text)
         if "ended" in message:
-            self._end_runner(self._death(message["ended"]), text)
+            self._end_runner("its process ended", text)
         return dict(message)
 
     def _learn_why(self, text: _Text) -> None:
@@ -362,11 +376,6 @@ class Sandbox:
         while select.select([self._control], [], [], max(0.0, end - time.monotonic()))[0]:
             self._heed_control(text)
         self._end_runner("its process ended", text)
-
-    def _death(self, code: int) -> str:
-        if code == 137:
-            return f"used more than {self._limits.memory >> 20} MiB of memory"
-        return "its process ended"
 
     def _end_runner(self, reason: str, text: _Text) -> None:
         """Raises SandboxEnded."""

@@ -37,11 +37,10 @@ class Slot:
 class Slots:
     """All slots of one grading run; `run` marks them, so that those of a killed run can be told."""
 
-    def __init__(self, client: DockerClient, run: str, limits: Limits, *, network: bool) -> None:
+    def __init__(self, client: DockerClient, run: str, limits: Limits) -> None:
         self._client: Any = client
         self._run = run
         self._limits = limits
-        self._network = network
         self._make_image()
 
     def _make_image(self) -> None:
@@ -56,14 +55,14 @@ class Slots:
             if not is_alive(container["Labels"][LABEL]):
                 self._client.api.remove_container(container["Id"], force=True)
 
-    def make(self) -> Slot:
-        """Raises SandboxError."""
+    def make(self, *, network: bool) -> Slot:
+        """One, with or without a way out. Raises SandboxError."""
         from docker.errors import APIError
 
         try:
             api = self._client.api
             config = api.create_host_config(
-                network_mode="bridge" if self._network else "none",
+                network_mode="bridge" if network else "none",
                 binds=[f"{path}:{path}:ro" for path in _existing(_SYSTEM)],
                 mem_limit=self._limits.memory,
                 pids_limit=4 * self._limits.processes,  # the warden looks closer

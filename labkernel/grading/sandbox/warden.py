@@ -24,6 +24,8 @@ INTERVAL = 0.1
 ENGINE_SECONDS = 60.0
 GIVING_BACK_SECONDS = 5.0
 """Seconds that the kernel may need to take a killed process's memory and children away."""
+KILLED = 128 + signal.SIGKILL
+"""How the runner ends when the kernel has no memory left for it."""
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
@@ -108,6 +110,7 @@ class _Watch:
         self._learner: int | None = learner
         self._limits = limits
         self._disk = _DiskUse(limits["disk"])
+        self._most = 0
 
     def go_on(self) -> None:
         poll = select.poll()
@@ -135,7 +138,22 @@ class _Watch:
                 self._tell({"looked": True})
 
     def _too_much(self) -> str:
-        return _too_much(self._limits) or self._disk.too_much()
+        """Why what there is of processes, memory or files is too much, "" when it is not."""
+        processes, most_memory = self._limits["processes"], self._limits["memory"]
+        count, memory = _use()
+        self._most = max(self._most, count)
+        # A little below the limits: at them the kernel refuses, and each program says that in its own way.
+        if count >= processes * 0.9:
+            return f"started too many processes ({processes} are the limit)"
+        if memory > most_memory * 0.9 and _proportional_memory() > most_memory * 0.9:
+            return self._out_of_memory()
+        return self._disk.too_much()
+
+    def _out_of_memory(self) -> str:
+        # Which limit a bomb of processes meets first is chance; what is said of it is not.
+        if self._most >= self._limits["processes"] // 4:
+            return f"started too many processes ({self._limits['processes']} are the limit)"
+        return f"used more than {self._limits['memory'] >> 20} MiB of memory"
 
     def _reap(self) -> None:
         """Collect what has ended: process 1 inherits all orphans."""
@@ -148,6 +166,8 @@ class _Watch:
                 return
             if pid == self._learner:
                 self._learner = None
+                if os.waitstatus_to_exitcode(status) == KILLED:
+                    self._tell({"limit": self._out_of_memory()})
                 self._tell({"ended": os.waitstatus_to_exitcode(status)})
             if self._engine and pid == self._engine.pid:
                 self._engine.returncode = os.waitstatus_to_exitcode(status)
@@ -174,33 +194,38 @@ def _processes() -> Iterator[str]:
     return (name for name in os.listdir("/proc") if name.isdigit())
 
 
-def _too_much(limits: Mapping[str, Any]) -> str:
-    """Why the processes of the sandbox (threads are some too) are too much, "" when they are not."""
+def _use() -> tuple[int, int]:
+    """Processes of the sandbox (threads are some too), and bytes of memory, what they share once for each."""
     count = memory = 0
     for name in _processes():
         with contextlib.suppress(OSError, ValueError, IndexError):
-            fields = (
-                Path(f"/proc/{name}/stat").read_text().rpartition(")")[2].split()
-            )  # proc(5), from field 3
+            # proc(5), from field 3
+            fields = Path(f"/proc/{name}/stat").read_text().rpartition(")")[2].split()
             count += int(fields[17])
             memory += int(fields[21]) * _PAGE
-    # A little below the limits: at them the kernel refuses, and each program says that in its own way.
-    if count >= limits["processes"] * 0.9:
-        return f"started more than {limits['processes']} processes"
-    # What processes share is in there once for each: look closer before it counts.
-    if memory > limits["memory"] * 0.9 and _proportional_memory() > limits["memory"] * 0.9:
-        return f"used more than {limits['memory'] >> 20} MiB of memory"
-    return ""
+    return count, memory
 
 
 def _proportional_memory() -> int:
-    """Bytes, what is shared divided by those who share it (proc(5), smaps_rollup)."""
+    """Bytes, what is shared divided by those who share it (proc(5), smaps_rollup).
+
+    Where that may not be read, as an ordinary user's warden may not, half of what was there at birth counts.
+    """
     total = 0
+    born_with = _resident("self")
     for name in _processes():
         with contextlib.suppress(OSError, ValueError, IndexError):
-            text = Path(f"/proc/{name}/smaps_rollup").read_text()
-            total += int(text.partition("\nPss:")[2].split()[0]) << 10
+            try:
+                text = Path(f"/proc/{name}/smaps_rollup").read_text()
+                total += int(text.partition("\nPss:")[2].split()[0]) << 10
+            except PermissionError:
+                resident = _resident(name)
+                total += resident - min(resident, born_with) // 2
     return total
+
+
+def _resident(name: str) -> int:
+    return int(Path(f"/proc/{name}/statm").read_text().split()[1]) * _PAGE
 
 
 class _DiskUse:
