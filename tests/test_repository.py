@@ -13,6 +13,7 @@ TOP_LEVEL = {
     "LICENSE",
     "Makefile",
     "README.md",
+    "docs",
     "exercises",
     "hatch_build.py",
     "labkernel",
