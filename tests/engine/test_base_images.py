@@ -48,6 +48,7 @@ def images(tmp_path: Path) -> Iterator[Images]:
 def test_a_cancelled_making_ends_when_its_last_thread_has(tmp_path: Path, images: Images) -> None:
     """Else the directory goes while it becomes a layer."""
     directory = tmp_path / "making"
+    before = threading.active_count()
     base_images = BaseImages(images, Events(), Prepared(directory), Registries(images))
 
     async def scenario() -> None:
@@ -63,7 +64,7 @@ def test_a_cancelled_making_ends_when_its_last_thread_has(tmp_path: Path, images
         assert not directory.exists()
 
     asyncio.run(scenario())
-    assert threading.active_count() == 1
+    assert threading.active_count() <= before
 
 
 class Answering(Registries):
