@@ -7,7 +7,7 @@ from pathlib import Path
 
 from labkernel.commands.units import human_size
 from labkernel.course import Lab, check, fail
-from labkernel.course.lab import Image
+from labkernel.course.objects import Image
 
 BUILDS = "me/web-app"
 SLIM = "me/slim-web-app"

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from labkernel.course import Lab, check, fail
 from labkernel.course.check import Failed
-from labkernel.course.lab import Container
+from labkernel.course.objects import Container
 from labkernel.course.screens import SeenWindow, let_in, running_screens, seen_windows
 
 IMAGE = "me/xclock"
