@@ -24,7 +24,13 @@ def read_log(client: DockerClient, container: str, *, tty: bool, tail: int) -> l
     """The last `tail` lines that the container wrote. Raises docker.errors.APIError."""
     params = {"stdout": 1, "stderr": 1, "timestamps": 1, "tail": tail}
     response = call(client, "GET", f"/containers/{quote(container)}/logs", params=params, stream=True)
-    return [line for _, lines in lines_of(response, tty=tty) for line in lines]
+    found: list[Written] = []
+    with contextlib.closing(lines_of(response, tty=tty)) as batches:
+        for _, lines in batches:
+            found += lines
+            if len(found) >= tail:  # some engines go on while the container does
+                break
+    return found[:tail]
 
 
 def lines_of(response: Any, *, tty: bool) -> Generator[tuple[int, list[Written]]]:
@@ -86,20 +92,17 @@ class LogFollower:
     def _follow_to_the_end(self) -> None:
         client = connect(self._host)
         try:
-            tail = "all"
-            while self._follow(client, tail) and not self._ended.is_set():
+            while self._follow(client) and not self._ended.is_set():
                 # It writes more than anybody reads: leave out what is between, and look at the end again.
                 self._take([Written(NOTE, self._since, "… more lines than can be shown …")])
                 self._ended.wait(1)
-                tail = str(self._tail)
         finally:
             client.close()
 
-    def _follow(self, client: DockerClient, tail: str) -> bool:
+    def _follow(self, client: DockerClient) -> bool:
         """Take lines until there are no more (False) or too many (True)."""
-        params: dict[str, Any] = {"stdout": 1, "stderr": 1, "timestamps": 1, "follow": 1, "tail": tail}
-        if tail == "all" and self._since:
-            params["since"] = f"{self._since // 10**9}.{self._since % 10**9:09d}"
+        # Not by `since`: for that an engine may read the log from its beginning.
+        params = {"stdout": 1, "stderr": 1, "timestamps": 1, "follow": 1, "tail": self._tail}
         path = f"/containers/{quote(self._container)}/logs"
         self._response = call(client, "GET", path, params=params, stream=True)
         before, started, read = self._since, time.monotonic(), 0

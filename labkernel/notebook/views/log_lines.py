@@ -26,7 +26,7 @@ _SEQUENCE = re.compile(
     r"|\x1b[ -/]*[0-~]?"
 )
 _CONTROL = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f"
+    "[\x00-\x1f\x7f-\x9f"
     "\u200e\u200f\u2028-\u202e\u2066-\u2069]"  # what turns the order of characters around, or breaks lines
 )
 
@@ -57,7 +57,7 @@ class Written:
 def clean(text: str) -> str:
     """The text as a reader may see it: without colours, and without what a carriage return wrote over."""
     text = text.rstrip("\r").rpartition("\r")[2]
-    text = _CONTROL.sub("", _SEQUENCE.sub("", text)).expandtabs()
+    text = _CONTROL.sub("", _SEQUENCE.sub("", text).expandtabs())
     return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
 
 
