@@ -486,8 +486,8 @@ class _Text:
     def shown(self) -> str:
         """As text without control sequences; what one line wrote over itself stays as it was last."""
         text = self._kept.decode(errors="replace").replace("\r\n", "\n")
-        text = re.sub(r"[^\n]*\r(?!\n|$)", "", text)
-        return _CONTROL.sub("", text)
+        lines = (line.rstrip("\r").rpartition("\r")[2] for line in text.split("\n"))
+        return _CONTROL.sub("", "\n".join(lines))
 
 
 def _read_answer(answer: int, seconds: float, cancelled: threading.Event) -> Any:

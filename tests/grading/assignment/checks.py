@@ -22,7 +22,7 @@ def container(lab: Lab) -> None:
 @check(after=container)
 def page(lab: Lab) -> None:
     """The page is at port 8080."""
-    if "Hello from the site" not in lab.get(8080, patience=2):
+    if "Hello from the site" not in lab.get(8080, patience=0.5):
         fail("the page at port 8080 is another one")
 
 
