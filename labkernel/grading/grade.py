@@ -7,7 +7,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -104,9 +104,10 @@ class _Grader:
             ) from None
 
     def _grade(self, left: Sequence[Submission], jobs: int, boxes: Boxes) -> None:
+        begun: list[Future[tuple[Record, float]]] = []
         with ThreadPoolExecutor(jobs) as pool:
             try:
-                begun = [pool.submit(self._grade_one, submission, boxes) for submission in left]
+                begun += (pool.submit(self._grade_one, submission, boxes) for submission in left)
                 for count, future in enumerate(as_completed(begun), 1):
                     record, seconds = future.result()
                     self.done[record.learner] = record
@@ -117,6 +118,12 @@ class _Grader:
                     pool.shutdown(wait=False, cancel_futures=True)
                     boxes.cancel()
                     pool.shutdown()
+                for future in begun:
+                    if future.done() and not future.cancelled() and not future.exception():
+                        record, _ = future.result()
+                        self.done[record.learner] = record
+                undone = sum(submission.learner not in self.done for submission in left)
+                self._say(f"stopped; the same command does what is left: {undone} of {len(left)}")
                 raise
 
     def _grade_one(self, submission: Submission, boxes: Boxes) -> tuple[Record, float]:

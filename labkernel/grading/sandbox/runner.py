@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import resource
+import signal
 import socket
 import sys
 from collections.abc import Mapping
@@ -79,6 +80,9 @@ def be(cells: socket.socket, output: int, directory: str, limits: Mapping[str, A
         _limit(limits)
         become_learner(exists=has_learner())
         die_with_parent()
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_DFL)
         os.environ.clear()
         os.environ.update(environment(rootfs.HOME), DOCKER_HOST=f"unix://{rootfs.SOCKET}")
         os.chdir(directory)

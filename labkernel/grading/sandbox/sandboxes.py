@@ -103,6 +103,7 @@ class Sandboxes:
             stdin=subprocess.DEVNULL,
             env=environment,
             cwd="/",
+            start_new_session=True,  # the terminal's signals are for the grader alone
         )
         theirs.close()
 

@@ -27,8 +27,10 @@ from labkernel.grading.sandbox.messages import receive_with_descriptors, send
 def main(channel: socket.socket) -> None:
     """Serve until the grader is gone."""
     die_with_parent()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the grader's affair
-    signal.signal(signal.SIGCHLD, lambda number, frame: None)
+    # To be stopped is the grader's affair: what a sandbox that is killed says would be a result. Handlers and
+    # not ignored: what is started from here then has the usual ones.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD):
+        signal.signal(number, lambda number, frame: None)
     import docker  # noqa: F401  what cells and checks import
 
     import labkernel.course  # noqa: F401
@@ -46,7 +48,6 @@ def main(channel: socket.socket) -> None:
         if pid == 0:
             channel.close()
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            signal.signal(signal.SIGINT, signal.default_int_handler)
             _do(message, descriptors)
         for descriptor in descriptors:
             os.close(descriptor)
