@@ -54,44 +54,44 @@ def test_another_way(learner: Desk, dockerfile: str, run: list[str]) -> None:
     assert set(learner.outcomes().values()) == {"pass"}
 
 
-@pytest.mark.parametrize(
-    ("dockerfile", "check", "message"),
-    [
-        (
-            RIGHT.replace("me/web-base", "busybox").replace("RUN go", "RUN echo go"),
-            "image",
-            "me/web-app should stand on the layers of me/web-base, "
-            "and its lowest layers are those of another image",
-        ),
-        (
-            "FROM me/web-base\nADD . /src\n",
-            "sources",
-            f"the image me/web-app has no file {SOURCES}/web-app/main.go",
-        ),
-        (
-            ADD + "WORKDIR /go/build\nCMD go install example.org/learner/webapp/web-app && web-app",
-            "compiled",
-            f"a RUN after 'ADD dir in {SOURCES}' should compile the server; what follows is: "
-            "WORKDIR /go/build; "
-            'CMD ["/bin/sh" "-c" "go install example.org/learner/webapp/web-app && web-app"]',
-        ),
-        (
-            f"FROM me/web-base\nRUN go install ./web-app; true\nADD . {SOURCES}\n",
-            "compiled",
-            f"a RUN after 'ADD dir in {SOURCES}' should compile the server; what follows is: nothing",
-        ),
-        (
-            RIGHT.replace("CMD web-app\n", ""),
-            "command",
-            "me/web-app should start the server, and starts what me/web-base does: sh",
-        ),
-    ],
-    ids=["busybox", "elsewhere", "compiled-at-the-start", "wrong-order", "no-command"],
-)
-def test_wrong_images(learner: Desk, dockerfile: str, check: str, message: str) -> None:
-    build(learner, dockerfile)
-    assert learner.found_by(check) == message
-    assert learner.outcomes("greets")["greets"].startswith("skipped: ")
+WRONG = [
+    (
+        RIGHT.replace("me/web-base", "busybox").replace("RUN go", "RUN echo go"),
+        "image",
+        "me/web-app should stand on the layers of me/web-base, "
+        "and its lowest layers are those of another image",
+    ),
+    (
+        "FROM me/web-base\nADD . /src\n",
+        "sources",
+        f"the image me/web-app has no file {SOURCES}/web-app/main.go",
+    ),
+    (
+        ADD + "WORKDIR /go/build\nCMD go install example.org/learner/webapp/web-app && web-app",
+        "compiled",
+        f"a RUN after 'ADD dir in {SOURCES}' should compile the server; what follows is: "
+        "WORKDIR /go/build; "
+        'CMD ["/bin/sh" "-c" "go install example.org/learner/webapp/web-app && web-app"]',
+    ),
+    (
+        f"FROM me/web-base\nRUN go install ./web-app; true\nADD . {SOURCES}\n",
+        "compiled",
+        f"a RUN after 'ADD dir in {SOURCES}' should compile the server; what follows is: nothing",
+    ),
+    (
+        RIGHT.replace("CMD web-app\n", ""),
+        "command",
+        "me/web-app should start the server, and starts what me/web-base does: sh",
+    ),
+]
+"""Dockerfiles, the check that finds what is wrong, and what it says."""
+
+
+def test_wrong_images(learner: Desk) -> None:
+    for dockerfile, check, message in WRONG:
+        build(learner, dockerfile)
+        assert learner.found_by(check) == message
+        assert learner.outcomes("greets")["greets"].startswith("skipped: ")
 
 
 def test_made_by_hand(learner: Desk) -> None:
