@@ -7,7 +7,7 @@ from typing import Any
 
 import nbformat
 
-from tests.notebook.browser import lab, open_notebook, page, run_cell, screenshot
+from tests.notebook.browser import Lab, lab, open_notebook, page, run_cell, screenshot
 from tests.support.daemons import Daemon
 
 TALKS = (
@@ -48,7 +48,39 @@ def test_views_move_while_a_cell_runs(engine: Daemon, tmp_path: Path) -> None:
         browser.locator(".lk-search").fill("late")
         browser.wait_for_function("document.querySelectorAll('.lk-lines mark').length > 0")
         screenshot(browser, "views")
+        can_be_held(browser)
+        comes_back_with_the_page(browser, server)
+        stands_still_without_its_kernel(browser)
     engine.clear()
+
+
+def can_be_held(browser: Any) -> None:
+    """Pause: no new line until the reader goes on, and then those that have come."""
+    browser.locator(".lk-pause").click()
+    before = browser.locator(".lk-line").count()
+    browser.wait_for_function("/[2-9] new/.test(document.querySelector('.lk-pause').textContent)")
+    assert browser.locator(".lk-line").count() == before
+    browser.locator(".lk-pause").click()
+    assert browser.locator(".lk-line").count() >= before + 2
+
+
+def comes_back_with_the_page(browser: Any, server: Lab) -> None:
+    """A page that is opened anew has the saved pictures, and then the kernel's next ones."""
+    browser.evaluate("jupyterapp.commands.execute('docmanager:save')")
+    browser.goto(server.url("views.ipynb"))
+    browser.wait_for_selector(".lk-logs .lk-text")
+    last = browser.locator(".lk-text").last.text_content()
+    browser.wait_for_function(
+        "last => [...document.querySelectorAll('.lk-text')].at(-1).textContent !== last", arg=last
+    )
+    browser.wait_for_selector(".lk-logs:not(.lk-still)")
+
+
+def stands_still_without_its_kernel(browser: Any) -> None:
+    browser.evaluate("jupyterapp.shell.currentWidget.sessionContext.shutdown()")
+    browser.wait_for_selector(".lk-logs.lk-still")
+    assert "as of" in browser.locator(".lk-logs .lk-foot").inner_text()
+    assert not browser.locator(".lk-pause").is_visible()
 
 
 def comes(browser: Any, selector: str, text: str) -> None:

@@ -7,6 +7,7 @@ import json
 from typing import Any, BinaryIO
 
 from labkernel.engine.api.http import Answer, Request, Response, json_error
+from labkernel.engine.api.images import publish
 from labkernel.engine.api.json_stream import Messages, json_lines_once_begun
 from labkernel.engine.api.transfer import body_file
 from labkernel.engine.build.context import BuildContext
@@ -14,6 +15,7 @@ from labkernel.engine.build.interface import BuildOptions, error_message
 from labkernel.engine.engine import Engine
 from labkernel.engine.errors import InvalidParameter
 from labkernel.engine.image.platforms import parse_platform
+from labkernel.engine.image.reference import parse_reference
 from labkernel.engine.image.store import Store
 
 _HOST_CONFIG = {
@@ -85,7 +87,9 @@ async def build(engine: Engine, request: Request) -> Answer:
 
     async def work(messages: Messages) -> None:
         with context:
-            await engine.builder.build(context, options, messages.put, messages.room)
+            image = await engine.builder.build(context, options, messages.put, messages.room)
+        for tag in options.tags:
+            publish(engine, "tag", engine.images.get(image), parse_reference(tag).with_default_tag().familiar)
 
     return await json_lines_once_begun(request, work, error_message)
 
