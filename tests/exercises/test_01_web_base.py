@@ -147,9 +147,10 @@ def test_made_by_hand(learner: Desk) -> None:
 
 
 def test_checks_leave_things_as_they_were(learner: Desk) -> None:
-    def around() -> tuple[str, str, list[Path]]:
-        files = sorted(learner.directory.rglob("*"))
-        return learner.docker("ps", "-aq"), learner.docker("images", "-aq"), files
+    def around() -> list[list[object]]:
+        files = learner.directory.rglob("*")
+        listed = [learner.docker(*words).split() for words in (["ps", "-aq"], ["images", "-aq"])]
+        return [sorted(things) for things in (*listed, files)]
 
     build(learner, RIGHT)
     before = around()
