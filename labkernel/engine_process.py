@@ -43,6 +43,7 @@ class EngineStatus:
     pid: int = 0
     version: str = ""
     rootless: bool = False
+    reaches_world: bool = False
     limits: list[str] = field(default_factory=list)
 
 
@@ -177,6 +178,7 @@ def status(root: Path | None = None, host: str | None = None) -> EngineStatus:
             pid=_pid(address),
             version=version["Version"],
             rootless=described["Rootless"],
+            reaches_world=described["ReachesWorld"],
             limits=described["Limits"],
         )
     except (OSError, HTTPException, ValueError, KeyError, TypeError):  # nobody there, or no engine of ours

@@ -1,8 +1,8 @@
 """Runs cells in sandboxes and prints what came of them: python -m tests.grading.sandbox_program FILE
 
-A program of its own, since a grader runs as whoever the engine belongs to. FILE holds {"work", "files",
-"exercise", "limits", "images", "setup": [cells], "submissions": {name: [cells]}}; the answer, on stdout, is
-{name: {"cells": [[text, failed]...], "ended": reason, "checks": {name: [outcome, message]}, "seconds"}}.
+A program of its own, since a grader runs as whoever the engine belongs to. FILE holds {"work", "network",
+"files", "exercise", "limits", "images", "setup": [cells], "submissions": {name: [cells]}}; the answer, on
+stdout, is {name: {"cells": [[text, failed]...], "ended": reason, "checks": {name: [outcome, message]}, "seconds"}}.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from labkernel.grading.sandbox import Limits, SandboxEnded, SandboxError, Sandbo
 
 def main(order: dict[str, Any]) -> dict[str, Any]:
     files, exercise = Path(order["files"]), Path(order["exercise"])
-    options = {"engine": True, "network": True, "jobs": 1, "images": order["images"]}
+    options = {"engine": True, "network": order["network"], "jobs": 1, "images": order["images"]}
     found: dict[str, Any] = {}
     with Sandboxes(Path(order["work"]), limits=Limits(**order["limits"]), **options) as sandboxes:
         sandboxes.prepare(files, "01-x", order["setup"])

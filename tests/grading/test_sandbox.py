@@ -76,8 +76,8 @@ SUBMISSIONS = {
 }
 
 
-@pytest.fixture
-def ran(grader: Grader) -> dict[str, Any]:
+def order(grader: Grader, **others: Any) -> Path:
+    """What `sandbox_program` is to do, in a file; `others` replaces parts of it."""
     place = grader.place
     exercise, files = place / "01-x", place / "files"
     exercise.mkdir()
@@ -87,22 +87,44 @@ def ran(grader: Grader) -> dict[str, Any]:
     cells: list[Any] = []
     notebook = {"nbformat": 4, "nbformat_minor": 5, "metadata": {}, "cells": cells}
     (exercise / "01-x.ipynb").write_text(json.dumps(notebook))
-    order = {
+    written = {
         "work": str(place / "work"),
+        "network": False,
         "files": str(files),
         "exercise": str(exercise),
         "limits": {"cell_seconds": 15, "memory": 1 << 30, "processes": 100},
         "images": ["busybox"],
         "setup": [LOAD, "%%dockerfile -t me/base\nFROM busybox\nRUN echo hi > /hi"],
         "submissions": SUBMISSIONS,
+        **others,
     }
-    (place / "order.json").write_text(json.dumps(order))
+    (place / "order.json").write_text(json.dumps(written))
     grader.give(place)
-    code, stdout, stderr = grader.run("tests.grading.sandbox_program", [str(place / "order.json")])
+    return place / "order.json"
+
+
+@pytest.fixture
+def ran(grader: Grader) -> dict[str, Any]:
+    code, stdout, stderr = grader.run("tests.grading.sandbox_program", [str(order(grader))])
     assert code == 0, stderr
-    assert list((place / "work").iterdir()) == []
+    assert list((grader.place / "work").iterdir()) == []
     found: dict[str, Any] = json.loads(stdout)
     return found
+
+
+def test_a_network_that_is_not_there_is_no_fault_of_a_learners(grader: Grader) -> None:
+    """Where an exercise needs one, nobody is graded without; where there is one, it leads out."""
+    gateway = (
+        "import subprocess\nprint(subprocess.run(['ip', 'route'], capture_output=True, text=True).stdout)"
+    )
+    path = order(grader, network=True, setup=[], submissions={"route": [gateway]})
+    code, stdout, stderr = grader.run("tests.grading.sandbox_program", [str(path)])
+    if grader.engine.http.call("GET", "/labkernel/status").json()["ReachesWorld"]:
+        assert code == 0, stderr
+        assert "default via" in json.loads(stdout)["route"]["cells"][0][0]
+    else:
+        assert "containers here do not reach the outside world" in stderr
+        assert code != 0
 
 
 def test_sandbox(ran: dict[str, Any], grader: Grader) -> None:

@@ -21,7 +21,12 @@ async def make_image(engine: Engine, request: Request) -> Answer:
 async def status(engine: Engine, request: Request) -> Answer:
     """Where the engine's things are, and what does not work on this machine."""
     return Response.json(
-        {"Root": str(engine.root), "Rootless": engine.mapping is not None, "Limits": engine.limits()}
+        {
+            "Root": str(engine.root),
+            "Rootless": engine.mapping is not None,
+            "ReachesWorld": await engine.networks.reaches_world(),
+            "Limits": engine.limits(),
+        }
     )
 
 

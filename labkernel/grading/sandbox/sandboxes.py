@@ -76,6 +76,12 @@ class Sandboxes:
             except engine_process.EngineProcessError as error:
                 raise SandboxError(error.message, error.hint) from None
             self._status = engine_process.status()
+            if self._network and not self._status.reaches_world:
+                # Else each right answer that fetches something would fail.
+                raise SandboxError(
+                    "the exercise needs the network, and containers here do not reach the outside world",
+                    "labkernel engine status says why; an engine run as root needs nothing more",
+                )
             try:
                 client = connect(host)
             except CommandError as error:
