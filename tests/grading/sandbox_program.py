@@ -1,8 +1,8 @@
 """Runs cells in sandboxes and prints what came of them: python -m tests.grading.sandbox_program FILE
 
 A program of its own, since a grader runs as whoever the engine belongs to. FILE holds {"work", "network",
-"files", "exercise", "limits", "images", "setup": [cells], "submissions": {name: [cells]}}; the answer, on
-stdout, is {name: {"cells": [[text, failed]...], "ended": reason, "checks": {name: [outcome, message]}, "seconds"}}.
+"files", "exercise", "limits", "images", "setup": [cells], "submissions": {name: [cells]}}. The answer, on
+stdout: {name: {"cells": [[text, failed]...], "ended": reason, "checks": {name: [outcome, message]}, "seconds"}}
 """
 
 from __future__ import annotations
