@@ -2,7 +2,8 @@
 
 A program of its own, since a grader runs as whoever the engine belongs to. FILE holds {"work", "network",
 "files", "exercise", "limits", "images", "setup": [cells], "submissions": {name: [cells]}}. The answer, on
-stdout: {name: {"cells": [[text, failed]...], "ended": reason, "checks": {name: [outcome, message]}, "seconds"}}
+stdout: {name: {"cells": [[text, failed]...], "ended": reason, "checks": {name: [outcome, message]},
+"seconds"}}.
 """
 
 from __future__ import annotations
