@@ -77,7 +77,7 @@ EXPECTED = {
     "empty": ("graded", [FAIL, SKIP, SKIP, SKIP], "there is no image me/site; there is me/base"),
     "loop": (
         *("ended", [PASS, FAIL, SKIP, SKIP]),
-        f"{_NO_CONTAINER} ({_EARLY}: a cell took longer than 10 s)",
+        f"{_NO_CONTAINER} ({_EARLY}: a cell took longer than 6 s)",
     ),
     "memory": (
         *("ended", [PASS, PASS, PASS, FAIL]),
@@ -94,7 +94,7 @@ EXPECTED = {
     "picture": ("unreadable", [FAIL] * 4, "this submission cannot be read: it is not a notebook: not text"),
 }
 LONGEST = 120
-"""Seconds for all of them, two at a time: far above what it takes, far below what a hang would."""
+"""Seconds for all of them, three at a time: far above what it takes, far below what a hang would."""
 
 
 def write_submissions(place: Path) -> None:
@@ -115,7 +115,7 @@ def graded(grader: Grader, out: str) -> tuple[dict[str, Any], list[dict[str, str
     place = grader.place / out
     command = ["grade", str(grader.place / "submissions"), "--assignment", str(ASSIGNMENT)]
     code, stdout, stderr = grader.run(
-        "labkernel", [*command, "--out", str(place), "--jobs", "2"], timeout=LONGEST
+        "labkernel", [*command, "--out", str(place), "--jobs", "3"], timeout=LONGEST
     )
     assert code == 0, stdout + stderr
     assert len(stdout.splitlines()) == len(EXPECTED) + 3

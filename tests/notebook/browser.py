@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import socket
 import subprocess
 import sys
 import tempfile
-import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,8 +42,11 @@ class Lab:
 
 
 @contextmanager
-def lab(home: Path, docker_host: str) -> Iterator[Lab]:
-    """`open_lab` in a process of its own, for a user whose home is `home`."""
+def lab(home: Path, docker_host: str, *, inside: Sequence[str] = ()) -> Iterator[Lab]:
+    """`open_lab` in a process of its own, for a user whose home is `home`.
+
+    `inside` is a Room's, where kernels are to reach an engine's published ports; the page must be there too.
+    """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -73,17 +76,19 @@ def lab(home: Path, docker_host: str) -> Iterator[Lab]:
     log = home / "lab.log"
     with log.open("wb") as output:
         server = subprocess.Popen(
-            [sys.executable, "-c", program], cwd=home, env=environment, stdout=output, stderr=output
+            [*inside, sys.executable, "-c", program],
+            cwd=home,
+            env=environment,
+            stdout=output,
+            stderr=output,
         )
     try:
         found = Lab(f"http://127.0.0.1:{port}", home / "labkernel")
         for _ in wait_until(60, 0.1):
             assert server.poll() is None, log.read_text()
-            try:
-                urllib.request.urlopen(f"{found.address}/api/status?token={TOKEN}", timeout=1).close()
+            asked = ["curl", "-sfm1", "-o", os.devnull, f"{found.address}/api/status?token={TOKEN}"]
+            if subprocess.run([*inside, *asked], check=False).returncode == 0:
                 break
-            except OSError:
-                continue
         yield found
     finally:
         server.terminate()
@@ -99,14 +104,17 @@ def _write(path: Path, data: dict[str, Any]) -> None:
 
 
 @contextmanager
-def page(*, width: int = 1200, height: int = 900) -> Iterator[Any]:
-    """A page of a headless browser (a Playwright Page)."""
+def page(*, width: int = 1200, height: int = 900, inside: Sequence[str] = ()) -> Iterator[Any]:
+    """A page of a headless browser (a Playwright Page); `inside` as for `lab`."""
     from playwright.sync_api import sync_playwright
 
-    with sync_playwright() as playwright, tempfile.TemporaryDirectory() as profile:
+    with sync_playwright() as playwright, tempfile.TemporaryDirectory() as place:
+        program = Path(place, "chromium")
+        program.write_text(f'#!/bin/sh\nexec {shlex.join([*inside, "/usr/bin/chromium"])} "$@"\n')
+        program.chmod(0o755)
         context = playwright.chromium.launch_persistent_context(
-            profile,
-            executable_path="/usr/bin/chromium",
+            Path(place, "profile"),
+            executable_path=program,
             headless=True,
             args=_FLAGS.split(),
             viewport={"width": width, "height": height},

@@ -39,7 +39,10 @@ def live(request: Mapping[str, Any], control: socket.socket, cells: socket.socke
     die_with_parent()
     _join_control_groups(request["slot_pid"])
     slot = os.pidfd_open(request["slot_pid"])
-    setns(slot, CLONE_NEWNET | (CLONE_NEWUSER if request["rootless"] else 0))
+    # A slot on the host's network is where this is, and an ordinary user may not even come back to it.
+    network = 0 if _same_network(request["slot_pid"]) else CLONE_NEWNET
+    if namespaces := network | (CLONE_NEWUSER if request["rootless"] else 0):
+        setns(slot, namespaces)
     os.close(slot)
     unshare(CLONE_NEWNS)
     m.mount("", "/", flags=m.MS_REC | m.MS_SLAVE)
@@ -64,6 +67,10 @@ def live(request: Mapping[str, Any], control: socket.socket, cells: socket.socke
     os.close(output)
     send(control, {"born": pid, "parent": os.getpid()})
     _wait(pid, control)
+
+
+def _same_network(pid: int) -> bool:
+    return os.path.samefile("/proc/self/ns/net", f"/proc/{pid}/ns/net")
 
 
 def _wait(pid: int, control: socket.socket) -> None:

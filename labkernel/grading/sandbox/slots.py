@@ -55,14 +55,14 @@ class Slots:
             if not is_alive(container["Labels"][LABEL]):
                 self._client.api.remove_container(container["Id"], force=True)
 
-    def make(self, *, network: bool) -> Slot:
-        """One, with or without a way out. Raises SandboxError."""
+    def make(self, network: str) -> Slot:
+        """One on that network: "bridge", "none" for no way out, "host". Raises SandboxError."""
         from docker.errors import APIError
 
         try:
             api = self._client.api
             config = api.create_host_config(
-                network_mode="bridge" if network else "none",
+                network_mode=network,
                 binds=[f"{path}:{path}:ro" for path in _existing(_SYSTEM)],
                 mem_limit=self._limits.memory,
                 pids_limit=4 * self._limits.processes,  # the warden looks closer
