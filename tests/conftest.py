@@ -14,7 +14,18 @@ import pytest
 
 from tests.support.catalog_images import make_archive
 from tests.support.daemons import Daemon, running
+from tests.support.shared import begin, end, shared_file
 from tests.support.throwaway_user import throwaway_user
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):
+        begin()
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):
+        end()
 
 
 @pytest.fixture(scope="session")
@@ -82,9 +93,6 @@ def any_engine(request: pytest.FixtureRequest) -> Iterator[Daemon]:
 
 
 @pytest.fixture(scope="session")
-def images_archive(engine: Daemon, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """debian and golang as our catalog makes them, in one archive; made once a session."""
-    path = tmp_path_factory.mktemp("images") / "images.tar"
-    make_archive(engine, path)
-    yield path
-    path.unlink()
+def images_archive(engine: Daemon) -> Path:
+    """debian and golang as our catalog makes them, in one archive; made once a run."""
+    return shared_file("images.tar", lambda path: make_archive(engine, path))

@@ -14,6 +14,7 @@ from labkernel.notebook.lab import lessons
 from tests.exercises.desk import Desk
 from tests.support.catalog_images import NAMES, load_archive
 from tests.support.daemons import Daemon
+from tests.support.shared import shared_file
 
 
 @pytest.fixture(scope="module", params=["engine", "user_engine", "dockerd"])
@@ -52,17 +53,16 @@ def desk() -> Iterator[Callable[..., Desk]]:
 
 
 @pytest.fixture(scope="session")
-def app_archive(
-    engine: Daemon, images_archive: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Path]:
-    """debian, golang, me/web-base and me/web-app in one archive; built once a session."""
-    load_archive(engine, images_archive)
-    for name, sources in {"me/web-base": "docker-web-base", "me/web-app": "."}.items():
-        built = engine.docker("build", "-t", name, sources, cwd=lessons() / "app", timeout=600)
-        assert built.returncode == 0, built.stderr
-    path = tmp_path_factory.mktemp("app") / "images.tar"
-    saved = engine.docker("save", "-o", str(path), *NAMES, "me/web-base", "me/web-app", timeout=300)
-    assert saved.returncode == 0, saved.stderr
-    engine.clear()
-    yield path
-    path.unlink()
+def app_archive(engine: Daemon, images_archive: Path) -> Path:
+    """debian, golang, me/web-base and me/web-app in one archive; built once a run."""
+
+    def make(path: Path) -> None:
+        load_archive(engine, images_archive)
+        for name, sources in {"me/web-base": "docker-web-base", "me/web-app": "."}.items():
+            built = engine.docker("build", "-t", name, sources, cwd=lessons() / "app", timeout=600)
+            assert built.returncode == 0, built.stderr
+        saved = engine.docker("save", "-o", str(path), *NAMES, "me/web-base", "me/web-app", timeout=300)
+        assert saved.returncode == 0, saved.stderr
+        engine.clear()
+
+    return shared_file("app.tar", make)
