@@ -28,6 +28,17 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         end()
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Which tests share a process when there are several: those of a file, and all that start X servers.
+
+    X servers of different users on one machine can get in each other's way.
+    """
+    for item in items:
+        name = item.nodeid.partition("::")[0]
+        screens = any(word in name for word in ("display", "screen", "08_gui"))
+        item.add_marker(pytest.mark.xdist_group("screens" if screens else name))
+
+
 @pytest.fixture(scope="session")
 def root() -> None:
     """Fails where the tests do not run as root: they run engines for real."""
