@@ -14,7 +14,7 @@ import pytest
 
 from tests.support.catalog_images import make_archive
 from tests.support.daemons import Daemon, running
-from tests.support.shared import begin, end, shared_file
+from tests.support.shared import begin, end, exclusive, shared_file
 from tests.support.throwaway_user import throwaway_user
 
 
@@ -28,15 +28,14 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         end()
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Which tests share a process when there are several: those of a file, and all that start X servers.
-
-    X servers of different users on one machine can get in each other's way.
-    """
-    for item in items:
-        name = item.nodeid.partition("::")[0]
-        screens = any(word in name for word in ("display", "screen", "08_gui"))
-        item.add_marker(pytest.mark.xdist_group("screens" if screens else name))
+@pytest.fixture(scope="module", autouse=True)
+def screens_one_by_one(request: pytest.FixtureRequest) -> Iterator[None]:
+    """X servers of different users on one machine get in each other's way: one file's tests at a time."""
+    if not any(word in request.node.nodeid for word in ("display", "screen", "08_gui")):
+        yield
+        return
+    with exclusive("screens"):
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,8 @@ import fcntl
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 _VARIABLE = "LABKERNEL_TESTS_SHARED"
@@ -23,12 +24,18 @@ def end() -> None:
     shutil.rmtree(os.environ.pop(_VARIABLE))
 
 
+@contextmanager
+def exclusive(name: str) -> Iterator[None]:
+    """Held by one process of the run at a time."""
+    with Path(os.environ[_VARIABLE], f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
 def shared_file(name: str, make: Callable[[Path], None]) -> Path:
     """The file of that name; the first process that asks makes it, and the others wait for that."""
-    place = Path(os.environ[_VARIABLE])
-    path = place / name
-    with (place / f"{name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    path = Path(os.environ[_VARIABLE], name)
+    with exclusive(name):
         if not path.exists():
             unfinished = path.with_name(f"{name}.part")
             make(unfinished)

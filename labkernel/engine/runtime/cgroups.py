@@ -203,6 +203,8 @@ class Cgroups:
                 (directory / "freezer.state").write_text(v1_value)
                 _wait_for(directory / "freezer.state", v1_value)
         except OSError as error:
+            if v1_value == "THAWED" and error.errno in (errno.ENODEV, errno.ENOENT):
+                return  # it has ended meanwhile, and its group with it
             raise System(f"cannot pause or resume container {container_id}: {error.strerror}") from None
 
     def _join_late(self, container_id: str, controller: str) -> None:
