@@ -56,7 +56,6 @@ def boxes_for(assignment: Assignment, work: Path, jobs: int, say: Callable[[str]
     name = assignment.exercise.name
     have_images(assignment.images if assignment.engine else (), say)
     with (
-        tempfile.TemporaryDirectory(prefix="labkernel-grading-") as place,
         Sandboxes(
             work,
             limits=assignment.limits,
@@ -65,6 +64,7 @@ def boxes_for(assignment: Assignment, work: Path, jobs: int, say: Callable[[str]
             jobs=jobs,
             images=assignment.images,
         ) as sandboxes,
+        tempfile.TemporaryDirectory(dir=work) as place,  # there, the next grader finds it if this one is killed
     ):
         files = assignment.write_files(Path(place))
         if assignment.setup:
