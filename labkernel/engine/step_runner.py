@@ -39,11 +39,11 @@ class StepRunner:
         if mode == "default" and not await self._networks.reaches_world():
             # An ordinary user without pasta. A step is run for what it fetches, as the user's own process.
             mode = "host"
-        endpoint = await self._networks.connect(step.container_id, mode, name=step.container_id[:12])
+        sandbox = await self._networks.connect(step.container_id, mode, name=step.container_id[:12])
         try:
             with self._store.temporary() as directory:
                 mounts = [
-                    *write_etc(directory, endpoint, config, host_config),
+                    *write_etc(directory, sandbox, config, host_config),
                     *(Mount(mount.destination, str(mount.source), "bind", ("ro",)) for mount in step.mounts),
                 ]
                 options = SpecOptions(
@@ -58,7 +58,7 @@ class StepRunner:
                         str(step.work),
                     ),
                     mounts=mounts,
-                    network="host" if endpoint.netns_path is None else endpoint.netns_path,
+                    network=sandbox.netns_path or "host",
                     resources=resources(host_config),
                     shm_size=host_config["ShmSize"],
                 )

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import re
 import time
+from datetime import UTC, datetime
+
+from labkernel.engine.errors import InvalidParameter
 
 ZERO = "0001-01-01T00:00:00Z"
 """Go's zero time: "never"."""
+
+_LAST_SECOND = 253_402_300_799
+"""The last that RFC 3339 can write, in the year 9999."""
+_UNITS = {"ns": 1, "us": 10**3, "µs": 10**3, "ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9}
+"""Nanoseconds, by the units of a Go duration."""
 
 _second = -1
 _text = ""
@@ -50,3 +59,40 @@ def ago(seconds: float) -> str:
     if hours < 24 * 365 * 2:
         return f"{hours // 24 // 30} months"
     return f"{int(seconds / 3600 / 24 / 365)} years"
+
+
+def parse_time(text: str) -> str:
+    """`since` and `until`: seconds since 1970 with an optional fraction, a duration before now ("1h30m"), or
+    RFC 3339 -> RFC 3339 with nanoseconds; "" stays "".
+
+    Raises:
+        InvalidParameter: neither.
+    """
+    if not text or text == "0":
+        return ""
+    if match := re.fullmatch(r"([0-9]{1,18})(?:\.([0-9]{1,9}))?", text):
+        seconds = min(int(match[1]), _LAST_SECOND)
+        return rfc3339(seconds * 1_000_000_000 + int((match[2] or "0").ljust(9, "0")))
+    if re.fullmatch(r"([0-9.]+(ns|us|µs|ms|s|m|h))+", text):
+        return rfc3339(time.time_ns() - _duration(text))
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise InvalidParameter(
+            f'strconv.ParseInt: parsing "{text}": invalid syntax',
+            hint="seconds since 1970, or 2026-01-02T03:04:05Z",
+        ) from None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    fraction = re.search(r"\.([0-9]{1,9})", text)  # a datetime has microseconds only
+    nanoseconds = int(fraction[1].ljust(9, "0")) if fraction else 0
+    return rfc3339(int(moment.replace(microsecond=0).timestamp()) * 1_000_000_000 + nanoseconds)
+
+
+def _duration(text: str) -> int:
+    """Go's "1h30m" -> nanoseconds."""
+    try:
+        parts = re.findall(r"([0-9.]+)([a-zµ]+)", text)
+        return sum(int(float(number) * _UNITS[unit]) for number, unit in parts)
+    except ValueError:
+        raise InvalidParameter(f'time: invalid duration "{text}"', hint="such as 24h or 1h30m") from None

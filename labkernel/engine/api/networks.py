@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+from typing import Any
+
 from labkernel.engine.api.http import Answer, Request, Response
+from labkernel.engine.containers import field_types
 from labkernel.engine.engine import Engine
-from labkernel.engine.errors import Forbidden, InvalidParameter, NotOffered
+from labkernel.engine.errors import Forbidden, InvalidParameter, NotFound
+from labkernel.engine.network.definition import EndpointConfig
+from labkernel.engine.network.network import Network
+from labkernel.engine.timestamps import parse_time
 
 _FILTERS = frozenset(["dangling", "driver", "id", "label", "name", "scope", "type"])
 
@@ -21,29 +28,90 @@ async def list_(engine: Engine, request: Request) -> Answer:
         and ("id" not in filters or any(network["Id"].startswith(text) for text in filters["id"]))
         and ("driver" not in filters or network["Driver"] in filters["driver"])
         and ("scope" not in filters or network["Scope"] in filters["scope"])
-        and ("type" not in filters or "builtin" in filters["type"])
-        and "label" not in filters
+        and ("type" not in filters or _type(network) in filters["type"])
+        and all(_has_label(network, text) for text in filters.get("label", ()))
+        and _is_wanted(network, filters.get("dangling"))
     ]
-    return Response.json(shown)
+    return Response.json([network | {"Containers": {}} for network in shown])
+
+
+def _type(network: dict[str, Any]) -> str:
+    return "builtin" if network["Name"] in ("bridge", "host", "none") else "custom"
+
+
+def _has_label(network: dict[str, Any], text: str) -> bool:
+    key, has_value, value = text.partition("=")
+    labels = network["Labels"]
+    return key in labels and (not has_value or labels[key] == value)
+
+
+def _is_wanted(network: dict[str, Any], dangling: list[str] | None) -> bool:
+    """Dangling is a network of the user's that no container is on."""
+    if not dangling:
+        return True
+    unused = _type(network) == "custom" and not network["Containers"]
+    return unused == (dangling[0].lower() in ("1", "true"))
 
 
 async def inspect(engine: Engine, request: Request) -> Answer:
     return Response.json(engine.networks.inspect(request.parameters["name"]))
 
 
-async def remove(engine: Engine, request: Request) -> Answer:
-    network = engine.networks.inspect(request.parameters["name"])
-    raise Forbidden(f"{network['Name']} is a pre-defined network and cannot be removed")
-
-
 async def create(engine: Engine, request: Request) -> Answer:
-    await request.json()
-    raise NotOffered(
-        "networks of one's own are not offered yet",
-        hint="on the network bridge, where containers are by default, they reach each other by address",
-    )
+    body = await request.json()
+    field_types.check(body, field_types.NETWORK)
+    network = await engine.networks.create(body)
+    _publish(engine, "create", network)
+    return Response.json({"Id": network.identity, "Warning": ""}, 201)
+
+
+async def remove(engine: Engine, request: Request) -> Answer:
+    network = await engine.networks.remove(request.parameters["name"])
+    _publish(engine, "destroy", network)
+    return Response.empty()
+
+
+async def connect(engine: Engine, request: Request) -> Answer:
+    body = await request.json()
+    field_types.check(body, field_types.NETWORK_CONNECT)
+    network = engine.networks.find(request.parameters["name"])
+    container = engine.containers.get(body.get("Container") or "")
+    config = EndpointConfig.requested(body.get("EndpointConfig"))
+    await engine.containers.lifecycle.connect(container, network, config)
+    return Response.empty(200)
+
+
+async def disconnect(engine: Engine, request: Request) -> Answer:
+    body = await request.json()
+    field_types.check(body, field_types.NETWORK_DISCONNECT)
+    network = engine.networks.find(request.parameters["name"])
+    container = engine.containers.get(body.get("Container") or "")
+    await engine.containers.lifecycle.disconnect(container, network.name)
+    return Response.empty(200)
 
 
 async def prune(engine: Engine, request: Request) -> Answer:
-    """The three networks there are belong to the engine."""
-    return Response.json({"NetworksDeleted": None})
+    """Remove the user's networks that no container is on."""
+    filters = request.filters()
+    for key in filters:
+        if key not in ("label", "label!", "until"):
+            raise InvalidParameter(f"Invalid filter '{key}'")
+    before = parse_time(filters["until"][0]) if filters.get("until") else ""
+    used = {name for container in engine.containers.all() for name in container.networks}
+    deleted = []
+    for network in engine.networks.list():
+        if (
+            _type(network) == "custom"
+            and network["Name"] not in used
+            and all(_has_label(network, text) for text in filters.get("label", ()))
+            and not any(_has_label(network, text) for text in filters.get("label!", ()))
+            and (not before or network["Created"] < before)
+        ):
+            with contextlib.suppress(Forbidden, NotFound):  # somebody was quicker
+                _publish(engine, "destroy", await engine.networks.remove(network["Id"]))
+                deleted.append(network["Name"])
+    return Response.json({"NetworksDeleted": deleted or None})
+
+
+def _publish(engine: Engine, action: str, network: Network) -> None:
+    engine.events.publish("network", action, network.identity, name=network.name, type=network.driver)

@@ -80,6 +80,8 @@ ROUTES = [
     Route("POST", "/networks/create", networks.create),
     Route("GET", "/networks/{name}", networks.inspect),
     Route("DELETE", "/networks/{name}", networks.remove),
+    Route("POST", "/networks/{name}/connect", networks.connect),
+    Route("POST", "/networks/{name}/disconnect", networks.disconnect),
     # ours
     Route("POST", "/labkernel/images/make", labkernel.make_image),
     Route("GET", "/labkernel/status", labkernel.status),

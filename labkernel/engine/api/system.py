@@ -13,11 +13,10 @@ from typing import Any
 
 from labkernel.engine.api.http import Answer, Request, Response, StreamResponse
 from labkernel.engine.api.router import API_VERSION, MINIMUM_API_VERSION
-from labkernel.engine.containers.logs import parse_time
 from labkernel.engine.engine import Engine
 from labkernel.engine.errors import NotOffered
 from labkernel.engine.image.config import architecture
-from labkernel.engine.timestamps import rfc3339
+from labkernel.engine.timestamps import parse_time, rfc3339
 
 VERSION = package_version("labkernel")
 _API = "{}.{}".format(*API_VERSION)

@@ -11,7 +11,7 @@ from typing import Any
 from labkernel.engine.containers import config as container_config
 from labkernel.engine.containers.container import Container
 from labkernel.engine.errors import InvalidParameter
-from labkernel.engine.network.descriptions import Endpoint
+from labkernel.engine.network.sandbox import Sandbox
 from labkernel.engine.runtime.capabilities import container_capabilities
 from labkernel.engine.runtime.devices import all_host_devices, host_devices
 from labkernel.engine.runtime.spec import Device, Mount, Overlay, Resources, SpecOptions, runtime_spec
@@ -25,7 +25,7 @@ _HOSTS = (
 
 
 def write_bundle(
-    container: Container, lower: Sequence[Path], endpoint: Endpoint, shared: Mapping[str, str]
+    container: Container, lower: Sequence[Path], sandbox: Sandbox, shared: Mapping[str, str]
 ) -> Path:
     """Write config.json and the three files of /etc that belong to the container; returns the bundle's
     directory.
@@ -36,7 +36,7 @@ def write_bundle(
         InvalidParameter: a limit, device, capability or sysctl that makes no sense.
     """
     config, host_config = container.config, container.host_config
-    own_files = write_etc(container.directory, endpoint, config, host_config)
+    own_files = write_etc(container.directory, sandbox, config, host_config)
     seccomp, no_new_privileges = container_config.security_options(host_config)
     options = SpecOptions(
         args=container.command,
@@ -60,11 +60,11 @@ def write_bundle(
         ipc=shared.get("ipc", ""),
         uts=shared.get("uts", ""),
         cgroup="private" if host_config["CgroupnsMode"] == "private" else "host",
-        network="host" if endpoint.netns_path is None else endpoint.netns_path,
+        network=sandbox.netns_path or "host",
         resources=resources(host_config),
         devices=_devices(host_config),
         device_cgroup_rules=host_config["DeviceCgroupRules"] or (),
-        sysctls=_sysctls(endpoint, host_config),
+        sysctls=_sysctls(sandbox, host_config),
         rlimits=_rlimits(host_config),
         shm_size=host_config["ShmSize"],
         init=bool(host_config.get("Init")),
@@ -81,15 +81,15 @@ def save(directory: Path, options: SpecOptions) -> Path:
 
 
 def write_etc(
-    directory: Path, endpoint: Endpoint, config: Mapping[str, Any], host_config: Mapping[str, Any]
+    directory: Path, sandbox: Sandbox, config: Mapping[str, Any], host_config: Mapping[str, Any]
 ) -> list[Mount]:
     """hostname, hosts and resolv.conf, each bind-mounted over the image's."""
     name = config["Hostname"]
     contents = {
-        "resolv.conf": _resolv_conf(endpoint.resolv_conf, host_config),
+        "resolv.conf": resolv_conf(sandbox, host_config),
         "hostname": f"{name}\n",
         "hosts": hosts(
-            endpoint.address, name, config["Domainname"], host_config["ExtraHosts"] or (), endpoint.gateway
+            sandbox.addresses, name, config["Domainname"], host_config["ExtraHosts"] or (), sandbox.gateway
         ),
     }
     mounts = []
@@ -100,7 +100,21 @@ def write_etc(
     return mounts
 
 
-def hosts(address: str, hostname: str, domainname: str, extra: Sequence[str], gateway: str) -> str:
+def rewrite_etc(container: Container, sandbox: Sandbox) -> None:
+    """Bring hosts and resolv.conf of a running container up to date with its networks; what was added to
+    hosts inside stays.
+    """
+    name, domain = container.config["Hostname"], container.config["Domainname"]
+    (container.directory / "resolv.conf").write_text(resolv_conf(sandbox, container.host_config))
+    file = container.directory / "hosts"
+    ending = own_line("", name, domain)
+    kept = [line for line in file.read_text().splitlines(keepends=True) if not line.endswith(ending)]
+    file.write_text("".join([*kept, *(own_line(address, name, domain) for address in sandbox.addresses)]))
+
+
+def hosts(
+    addresses: Sequence[str], hostname: str, domainname: str, extra: Sequence[str], gateway: str
+) -> str:
     """The content of /etc/hosts. `extra` are "NAME:ADDRESS" lines of --add-host; host-gateway is the
     bridge.
     """
@@ -108,15 +122,22 @@ def hosts(address: str, hostname: str, domainname: str, extra: Sequence[str], ga
     for entry in extra:
         name, _, value = entry.partition(":")
         lines += f"{gateway if value == 'host-gateway' else value}\t{name}\n"
-    if address:
-        full = f"{hostname}.{domainname} {hostname}" if domainname else hostname
-        lines += f"{address}\t{full}\n"
-    return lines
+    return lines + "".join(own_line(address, hostname, domainname) for address in addresses)
 
 
-def _resolv_conf(inherited: str, host_config: Mapping[str, Any]) -> str:
-    """The network's, with --dns, --dns-search and --dns-option in place of the lines they replace."""
-    lines = inherited.splitlines()
+def own_line(address: str, hostname: str, domainname: str) -> str:
+    """The container's line in its /etc/hosts for one of its addresses."""
+    full = f"{hostname}.{domainname} {hostname}" if domainname else hostname
+    return f"{address}\t{full}\n"
+
+
+def resolv_conf(sandbox: Sandbox, host_config: Mapping[str, Any]) -> str:
+    """The network's, with --dns, --dns-search and --dns-option in place of the lines they replace. Where the
+    container has a name server of its own, that is the one to ask, and it asks those of --dns.
+    """
+    lines = sandbox.resolv_conf.splitlines()
+    if sandbox.resolver:
+        host_config = {**host_config, "Dns": None}
     for key, word in (("DnsSearch", "search"), ("Dns", "nameserver"), ("DnsOptions", "options")):
         if values := host_config[key]:
             lines = [line for line in lines if not line.startswith(word)]
@@ -124,6 +145,10 @@ def _resolv_conf(inherited: str, host_config: Mapping[str, Any]) -> str:
                 lines += [f"nameserver {value}" for value in values]
             elif values != ["."]:
                 lines.append(f"{word} {' '.join(values)}")
+    if sandbox.resolver and "ndots:" not in "\n".join(lines):
+        options = [line for line in lines if line.startswith("options ")]
+        lines = [line for line in lines if line not in options]
+        lines.append(" ".join([*options, "ndots:0"] if options else ["options", "ndots:0"]))
     return "\n".join(lines) + "\n"
 
 
@@ -145,11 +170,11 @@ def resources(host_config: Mapping[str, Any]) -> Resources:
     )
 
 
-def _sysctls(endpoint: Endpoint, host_config: Mapping[str, Any]) -> dict[str, str]:
+def _sysctls(sandbox: Sandbox, host_config: Mapping[str, Any]) -> dict[str, str]:
     """What is asked for, on top of what Docker gives a network namespace: low ports and ping need no
     privilege in it.
     """
-    own_network = endpoint.netns_path is not None and not host_config["NetworkMode"].startswith("container:")
+    own_network = sandbox.netns_path is not None and not host_config["NetworkMode"].startswith("container:")
     defaults = {
         "net.ipv4.ip_unprivileged_port_start": "0",
         "net.ipv4.ping_group_range": f"0 {_last_group(Path('/proc/self/gid_map').read_text())}",

@@ -14,6 +14,7 @@ from labkernel.engine.containers.logs import Log
 from labkernel.engine.containers.mounts import MountPoint
 from labkernel.engine.containers.state import State
 from labkernel.engine.containers.stdio import Stdio
+from labkernel.engine.network.definition import EndpointConfig
 from labkernel.engine.runtime.client import Started
 
 
@@ -31,6 +32,8 @@ class Container:
     host_config: dict[str, Any]
     mounts: list[MountPoint]
     directory: Path
+    networks: dict[str, EndpointConfig] = field(default_factory=dict)
+    """Those it is, or will be, on, by name; none when it shares another container's."""
     state: State = field(default_factory=State)
     restart_count: int = 0
     stopped_by_user: bool = False
@@ -105,6 +108,7 @@ class Container:
                 "config": self.config,
                 "host_config": self.host_config,
                 "mounts": [asdict(mount) for mount in self.mounts],
+                "networks": {name: config.stored() for name, config in self.networks.items()},
                 "state": self.state.stored(),
                 "restart_count": self.restart_count,
                 "stopped_by_user": self.stopped_by_user,
@@ -124,6 +128,11 @@ class Container:
             host_config=fields["host_config"],
             mounts=[MountPoint(**mount) for mount in fields["mounts"]],
             directory=directory,
+            networks={
+                # An engine that knew no networks of its user's did not write them down.
+                network: EndpointConfig.requested(settings)
+                for network, settings in fields.get("networks", {"bridge": {}}).items()
+            },
             state=State(**fields["state"]),
             restart_count=fields["restart_count"],
             stopped_by_user=fields["stopped_by_user"],

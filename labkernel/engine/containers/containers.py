@@ -13,6 +13,7 @@ from typing import Any
 
 from labkernel.engine.containers import config as container_config
 from labkernel.engine.containers import inspect as views
+from labkernel.engine.containers import networking
 from labkernel.engine.containers.container import Container
 from labkernel.engine.containers.lifecycle import Lifecycle
 from labkernel.engine.containers.mounts import MountPoint, mount_points, resolve
@@ -208,6 +209,7 @@ class Containers:
             host_config=host_config,
             mounts=points,
             directory=self._root / container_id,
+            networks=networking.requested(body, config, host_config, self._networks),
         )
         self._by_name[container.name] = (
             container  # taken from here on, whoever asks while the volumes are filled
@@ -318,6 +320,7 @@ class Containers:
         container.name = name
         self._by_name[name] = container
         self.save(container)
+        self._networks.rename(container.id, name)
         self.lifecycle.publish(container, "rename", oldName=f"/{old}")
 
     # removing

@@ -162,6 +162,52 @@ HOST_CONFIG = Struct(
         "Annotations": TEXT_MAP,
     },
 )
+_ENDPOINT = Struct(
+    "network.EndpointSettings",
+    {
+        "IPAMConfig": Struct(
+            "network.EndpointIPAMConfig",
+            {"IPv4Address": TEXT, "IPv6Address": TEXT, "LinkLocalIPs": TEXTS},
+        ),
+        "Links": TEXTS,
+        "Aliases": TEXTS,
+        "MacAddress": TEXT,
+        "DriverOpts": TEXT_MAP,
+    },
+)
+NETWORK = Struct(
+    "types.NetworkCreateRequest",
+    {
+        "Name": TEXT,
+        "Driver": TEXT,
+        "Internal": BOOL,
+        "Attachable": BOOL,
+        "Ingress": BOOL,
+        "EnableIPv6": BOOL,
+        "Options": TEXT_MAP,
+        "Labels": TEXT_MAP,
+        "IPAM": Struct(
+            "network.IPAM",
+            {
+                "Driver": TEXT,
+                "Options": TEXT_MAP,
+                "Config": _structs(
+                    Struct(
+                        "network.IPAMConfig",
+                        {
+                            "Subnet": TEXT,
+                            "IPRange": TEXT,
+                            "Gateway": TEXT,
+                            "AuxiliaryAddresses": TEXT_MAP,
+                        },
+                    )
+                ),
+            },
+        ),
+    },
+)
+NETWORK_CONNECT = Struct("types.NetworkConnect", {"Container": TEXT, "EndpointConfig": _ENDPOINT})
+NETWORK_DISCONNECT = Struct("types.NetworkDisconnect", {"Container": TEXT, "Force": BOOL})
 CREATE = Struct(
     "runconfig.ContainerConfigWrapper",
     {
@@ -196,11 +242,7 @@ CREATE = Struct(
         "HostConfig": HOST_CONFIG,
         "NetworkingConfig": Struct(
             "network.NetworkingConfig",
-            {
-                "EndpointsConfig": Each(
-                    "map[string]*network.EndpointSettings", dict, Struct("network.EndpointSettings", {})
-                )
-            },
+            {"EndpointsConfig": Each("map[string]*network.EndpointSettings", dict, _ENDPOINT)},
         ),
     },
 )

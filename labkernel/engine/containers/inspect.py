@@ -67,7 +67,7 @@ def inspect(
         },
         "Mounts": [mount.describe() for mount in container.mounts if mount.listed],
         "Config": container.config,
-        "NetworkSettings": networks.network_settings(container.id, container.host_config["NetworkMode"]),
+        "NetworkSettings": networks.network_settings(container.id, container.networks),
     }
     if image_size is not None:
         own = own_size(container)
@@ -94,7 +94,7 @@ def own_size(container: Container) -> int:
 
 def summary(container: Container, networks: Networks, image_size: int | None = None) -> dict[str, Any]:
     """One entry of `GET /containers/json`."""
-    settings = networks.network_settings(container.id, container.host_config["NetworkMode"])
+    settings = networks.network_settings(container.id, container.networks)
     shown: dict[str, Any] = {
         "Id": container.id,
         "Names": [f"/{container.name}"],
@@ -173,7 +173,7 @@ def passes(
 
     settings: dict[str, Any] = {}
     if filters.keys() & {"network", "publish", "expose"}:
-        settings = networks.network_settings(container.id, container.host_config["NetworkMode"])
+        settings = networks.network_settings(container.id, container.networks)
 
     def on_network(name: str) -> bool:
         return any(

@@ -11,12 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from labkernel.engine.containers import config as container_config
-from labkernel.engine.containers.bundle import resources, write_bundle
+from labkernel.engine.containers import networking
+from labkernel.engine.containers.bundle import resources, rewrite_etc, write_bundle
 from labkernel.engine.containers.container import Container
 from labkernel.engine.containers.mounts import resolve
 from labkernel.engine.errors import Conflict, InvalidParameter, NotModified, System
 from labkernel.engine.events import Events
+from labkernel.engine.network.definition import EndpointConfig
 from labkernel.engine.network.descriptions import Endpoint
+from labkernel.engine.network.network import Network
 from labkernel.engine.network.networks import Networks
 from labkernel.engine.network.ports import requested_ports
 from labkernel.engine.runtime.client import Launcher, Started, StartFailed
@@ -79,13 +82,38 @@ class Lifecycle:
     def publish(self, container: Container, action: str, **attributes: str) -> None:
         self._events.publish_attributes("container", action, container.id, container.attributes | attributes)
 
-    def _network_event(self, container: Container, action: str, endpoint: Endpoint) -> None:
-        if endpoint.network_id:
-            name = endpoint.network_name
-            kind = "null" if name == "none" else name
-            self._events.publish(
-                "network", action, endpoint.network_id, container=container.id, name=name, type=kind
-            )
+    def network_event(self, container: Container, action: str, endpoint: Endpoint) -> None:
+        name = endpoint.network_name
+        kind = {"none": "null", "host": "host"}.get(name, "bridge")
+        self._events.publish(
+            "network", action, endpoint.network_id, container=container.id, name=name, type=kind
+        )
+
+    async def connect(self, container: Container, network: Network, config: EndpointConfig) -> None:
+        """Put the container on one more network, now or when it starts. Raises Forbidden, Conflict,
+        InvalidParameter, System.
+        """
+        async with container.lock:
+            networking.check_connect(container, network.name, config)
+            sandbox = self._networks.sandbox(container.id)
+            if sandbox is not None and container.state.running:
+                endpoint = await sandbox.join(network, config)
+                rewrite_etc(container, sandbox)
+                self.network_event(container, "connect", endpoint)
+            container.networks[network.name] = config
+            self._save(container)
+
+    async def disconnect(self, container: Container, name: str, *, force: bool = False) -> None:
+        """Undo `connect`. Raises Forbidden, NotFound, Conflict."""
+        async with container.lock:
+            networking.check_disconnect(container, name)
+            sandbox = self._networks.sandbox(container.id)
+            if sandbox is not None and container.state.running:
+                endpoint = await sandbox.leave(self._networks.find(name))
+                rewrite_etc(container, sandbox)
+                self.network_event(container, "disconnect", endpoint)
+            del container.networks[name]
+            self._save(container)
 
     # start
 
@@ -120,15 +148,16 @@ class Lifecycle:
         shared = {kind: self._shared_namespace(container, kind) for kind in ("pid", "ipc", "uts")}
         for point in container.mounts:
             resolve(point, self._volumes, container.id)
-        endpoint = await self._networks.connect(
+        sandbox = await self._networks.connect(
             container.id,
             self._network_mode(container),
             name=container.name,
             ports=requested_ports(host_config, exposed),
             exposed=exposed,
-            mac_address=container.config.get("MacAddress") or "",
+            nameservers=host_config["Dns"] or (),
+            networks=container.networks,
         )
-        bundle = write_bundle(container, self._lower(container), endpoint, shared)
+        bundle = write_bundle(container, self._lower(container), sandbox, shared)
         stdin, stdout, stderr = container.stdio.open()
         rows, columns = host_config["ConsoleSize"] or (0, 0)
         try:
@@ -144,7 +173,8 @@ class Lifecycle:
         state.status, state.pid, state.error, state.oom_killed = "running", started.pid, "", False
         state.exit_code, state.started_at = 0, rfc3339()
         self._save(container)
-        self._network_event(container, "connect", endpoint)
+        for endpoint in sandbox.endpoints.values():
+            self.network_event(container, "connect", endpoint)
         self.publish(container, "start")
         container.settled = asyncio.get_running_loop().create_task(self._settle(container, started))
 
@@ -189,7 +219,7 @@ class Lifecycle:
         code = await started.exited
         container.state.pid = 0  # from now on the number may be another process's
         await container.stdio.finish()
-        endpoint = self._networks.endpoint(container.id)
+        endpoints = self._networks.endpoints(container.id)
         try:
             await self._networks.disconnect(container.id)
         except Exception:  # whatever it is: the container has ended, and who waits for that is told
@@ -201,8 +231,8 @@ class Lifecycle:
         if state.oom_killed:
             self.publish(container, "oom")
         self.publish(container, "die", exitCode=str(code))
-        if endpoint is not None:
-            self._network_event(container, "disconnect", endpoint)
+        for endpoint in endpoints:
+            self.network_event(container, "disconnect", endpoint)
         again = self._restarts(container, code)
         if again:
             state.status = "restarting"

@@ -10,25 +10,20 @@ import asyncio
 import json
 import logging
 import os
-import re
 from collections import deque
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from itertools import islice
 from json.encoder import encode_basestring
 from pathlib import Path
 from typing import BinaryIO
 
-from labkernel.engine.errors import InvalidParameter
 from labkernel.engine.timestamps import rfc3339
 
 logger = logging.getLogger(__name__)
 
 PART = 16 << 10
 """Bytes after which an unfinished line is written as a part."""
-_LAST_SECOND = 253_402_300_799
-"""The last that RFC 3339 can write, in the year 9999."""
 BATCH = 1000
 """Lines read at once."""
 _TAIL_BLOCK = 64 << 10
@@ -214,29 +209,3 @@ def _tail_position(file: int, lines: int) -> int:
         wanted -= count
         position = start
     return 0
-
-
-def parse_time(text: str) -> str:
-    """`since` and `until`: seconds since 1970 with an optional fraction, or RFC 3339 -> RFC 3339 with
-    nanoseconds.
-
-    Raises:
-        InvalidParameter: neither.
-    """
-    if not text or text == "0":
-        return ""
-    if match := re.fullmatch(r"([0-9]{1,18})(?:\.([0-9]{1,9}))?", text):
-        seconds = min(int(match[1]), _LAST_SECOND)
-        return rfc3339(seconds * 1_000_000_000 + int((match[2] or "0").ljust(9, "0")))
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise InvalidParameter(
-            f'strconv.ParseInt: parsing "{text}": invalid syntax',
-            hint="seconds since 1970, or 2026-01-02T03:04:05Z",
-        ) from None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    fraction = re.search(r"\.([0-9]{1,9})", text)  # a datetime has microseconds only
-    nanoseconds = int(fraction[1].ljust(9, "0")) if fraction else 0
-    return rfc3339(int(moment.replace(microsecond=0).timestamp()) * 1_000_000_000 + nanoseconds)

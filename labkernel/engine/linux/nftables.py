@@ -50,6 +50,7 @@ _NEWTABLE = 0
 _NEWCHAIN = 3
 _GETCHAIN = 4
 _NEWRULE = 6
+_DELRULE = 8
 _NEWSET = 9
 _NEWSETELEM = 12
 _DELSETELEM = 14
@@ -77,6 +78,11 @@ def new_owned_table(table: str) -> bytes:
     """A table that only this socket may change, and that vanishes with it: also if the process is killed."""
     options = text(1, table) + attribute(2, _be32(_TABLE_OWNER))
     return _change(_NEWTABLE, NLM_F_CREATE | NLM_F_EXCL, options)
+
+
+def new_table(table: str) -> bytes:
+    """A table that lives as long as its namespace."""
+    return _change(_NEWTABLE, NLM_F_CREATE | NLM_F_EXCL, text(1, table))
 
 
 def new_base_chain(table: str, name: str, kind: str, hook: int, priority: int) -> bytes:
@@ -136,10 +142,15 @@ def element_fields(*fields: ipaddress.IPv4Address | int) -> bytes:
     return packed[0] if len(packed) == 1 else b"".join(part.ljust(4, b"\0") for part in packed)
 
 
-def new_rule(table: str, chain: str, *expressions: bytes, first: bool = False) -> bytes:
-    """A rule at the end of a chain, or before all others."""
+def new_rule(table: str, chain: str, *expressions: bytes) -> bytes:
+    """A rule at the end of a chain."""
     options = text(1, table) + text(2, chain) + nested(4, *expressions)
-    return _change(_NEWRULE, NLM_F_CREATE | (0 if first else NLM_F_APPEND), options)
+    return _change(_NEWRULE, NLM_F_CREATE | NLM_F_APPEND, options)
+
+
+def flush_chain(table: str, chain: str) -> bytes:
+    """Remove all rules of a chain."""
+    return _change(_DELRULE, 0, text(1, table) + text(2, chain))
 
 
 def comes_in_by(interface: str) -> bytes:

@@ -30,7 +30,9 @@ RTM_NEWLINK = 16
 RTM_DELLINK = 17
 RTM_GETLINK = 18
 RTM_NEWADDR = 20
+RTM_SETLINK = 19
 RTM_NEWROUTE = 24
+RTM_DELROUTE = 25
 RTM_NEWNEIGH = 28
 RTM_GETROUTE = 26
 
@@ -40,6 +42,7 @@ IFLA_ADDRESS = 1
 IFLA_IFNAME = 3
 IFLA_MTU = 4
 IFLA_MASTER = 10
+IFLA_PROTINFO = 12
 IFLA_LINKINFO = 18
 IFLA_NET_NS_FD = 28
 IFLA_INFO_KIND = 1
@@ -47,6 +50,7 @@ IFLA_INFO_DATA = 2
 IFLA_INFO_SLAVE_DATA = 5
 VETH_INFO_PEER = 1
 IFLA_BRPORT_STATE = 1
+IFLA_BRPORT_ISOLATED = 33
 BR_STATE_FORWARDING = 3
 
 IFA_ADDRESS = 1
@@ -178,12 +182,27 @@ def new_address(index: int, address: ipaddress.IPv4Interface) -> bytes:
 
 
 def new_default_route(gateway: ipaddress.IPv4Address) -> bytes:
+    """Make the default route, or lead it elsewhere."""
     return message(
         RTM_NEWROUTE,
-        NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL,
+        NLM_F_ACK | NLM_F_CREATE | NLM_F_REPLACE,
         _RTMSG.pack(socket.AF_INET, 0, 0, 0, RT_TABLE_MAIN, RTPROT_BOOT, RT_SCOPE_UNIVERSE, RTN_UNICAST, 0)
         + attribute(RTA_GATEWAY, gateway.packed),
     )
+
+
+def delete_default_route() -> bytes:
+    return message(
+        RTM_DELROUTE,
+        NLM_F_ACK,
+        _RTMSG.pack(socket.AF_INET, 0, 0, 0, RT_TABLE_MAIN, 0, RT_SCOPE_UNIVERSE, RTN_UNICAST, 0),
+    )
+
+
+def isolate_port(index: int) -> bytes:
+    """Let a bridge port pass frames to and from ports only that are not isolated themselves."""
+    isolated = nested(IFLA_PROTINFO, attribute(IFLA_BRPORT_ISOLATED, b"\1"))
+    return message(RTM_SETLINK, NLM_F_ACK, _IFINFO.pack(AF_BRIDGE, 0, index, 0, 0) + isolated)
 
 
 def new_bridge_entry(port: int, mac: str) -> bytes:

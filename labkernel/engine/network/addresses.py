@@ -6,7 +6,7 @@ import heapq
 import ipaddress
 from collections.abc import Iterable, Iterator
 
-from labkernel.engine.errors import System
+from labkernel.engine.errors import Forbidden, System
 
 
 def candidate_subnets() -> Iterator[ipaddress.IPv4Network]:
@@ -38,14 +38,26 @@ def mac_of(address: ipaddress.IPv4Address) -> str:
 
 
 class AddressPool:
-    """The addresses of one subnet: .1 is the gateway, containers get the lowest that is free from .2 on."""
+    """The addresses of one subnet. Containers get the lowest that is free; `gateway` (the first, unless said
+    otherwise) and the `reserved` ones are given to nobody. `within` is the part that addresses come from.
+    """
 
-    def __init__(self, subnet: ipaddress.IPv4Network) -> None:
+    def __init__(
+        self,
+        subnet: ipaddress.IPv4Network,
+        *,
+        gateway: ipaddress.IPv4Address | None = None,
+        within: ipaddress.IPv4Network | None = None,
+        reserved: Iterable[ipaddress.IPv4Address] = (),
+    ) -> None:
         self.subnet = subnet
-        self.gateway = subnet[1]
-        self._next = 2
+        self.gateway = gateway or subnet[1]
+        self._within = within or subnet
+        self._first = int(subnet.network_address)
+        self._next = max(int(self._within.network_address), self._first + 1) - self._first
         self._released: list[int] = []
         self._used: set[int] = set()
+        self._never = {int(address) - self._first for address in (self.gateway, *reserved)}
 
     @property
     def taken(self) -> int:
@@ -55,12 +67,15 @@ class AddressPool:
     @property
     def lowest_free(self) -> ipaddress.IPv4Address:
         """What `take` gives next."""
+        self._skip()
         return self.subnet[self._released[0] if self._released else self._next]
 
     def take(self) -> ipaddress.IPv4Address:
+        """Raises System when there is none left."""
+        self._skip()
         if self._released:
             offset = heapq.heappop(self._released)
-        elif self._next < self.subnet.num_addresses - 1:
+        elif self._next < int(self._within.broadcast_address) - self._first + (self._within != self.subnet):
             offset = self._next
             self._next += 1
         else:
@@ -68,8 +83,23 @@ class AddressPool:
         self._used.add(offset)
         return self.subnet[offset]
 
+    def take_this(self, address: ipaddress.IPv4Address) -> None:
+        """Raises Forbidden when somebody has it."""
+        offset = int(address) - self._first
+        if offset in self._used or offset in self._never:
+            raise Forbidden("Address already in use")
+        self._used.add(offset)
+
     def release(self, address: ipaddress.IPv4Address) -> None:
-        offset = int(address) - int(self.subnet.network_address)
+        offset = int(address) - self._first
         if offset in self._used:
             self._used.remove(offset)
-            heapq.heappush(self._released, offset)
+            if offset < self._next and address in self._within:
+                heapq.heappush(self._released, offset)
+
+    def _skip(self) -> None:
+        """Pass over what was taken by name."""
+        while self._released and self._released[0] in self._used:
+            heapq.heappop(self._released)
+        while self._next in self._used or self._next in self._never:
+            self._next += 1

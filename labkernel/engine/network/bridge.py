@@ -21,12 +21,14 @@ import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 from labkernel.engine.errors import EngineError, System
 from labkernel.engine.linux import rtnetlink
 from labkernel.engine.linux.netlink import NetlinkSocket
 from labkernel.engine.linux.rtnetlink import End
 from labkernel.engine.network.addresses import AddressPool, choose_subnet, mac_of
+from labkernel.engine.network.firewall import BridgeRules
 from labkernel.engine.network.namespaces import NamespaceThread, NetworkNamespace, new_namespace, open_sysctl
 from labkernel.engine.network.outside import Outside, host_subnets
 
@@ -46,10 +48,11 @@ class BridgeFull(System):
 
 @dataclass(order=True)
 class Plug:
-    """A network namespace whose eth0 is plugged into a bridge, with an address.
+    """A network namespace with an interface that is plugged into a bridge and has an address.
 
-    `port` is the index of both ends. Until it is given to a container the address answers nobody: writing "0"
-    to `silence` (arp_ignore, in the kernel's ip-sysctl.rst) lets it. Where that is None, it answers always.
+    `port` is the index of the bridge's end. Until it is given to a container the address answers nobody:
+    writing "0" to `silence` (arp_ignore, in the kernel's ip-sysctl.rst) lets it. Where that is None, it
+    answers always.
     """
 
     address: ipaddress.IPv4Address
@@ -63,7 +66,7 @@ class Plug:
         if self.silence is not None:
             os.pwrite(self.silence, b"0", 0)
         self._close_silence()
-        self.namespace.netlink.close()
+        self.namespace.leave_alone()
 
     def close(self) -> None:
         self._close_silence()
@@ -84,11 +87,28 @@ class Bridge:
     """
 
     def __init__(
-        self, thread: NamespaceThread, outside: Outside, interface: str, subnet: ipaddress.IPv4Network
+        self,
+        thread: NamespaceThread,
+        outside: Outside,
+        rules: BridgeRules,
+        addresses: AddressPool,
+        *,
+        movable: bool = False,
+        mtu: int = 0,
+        icc: bool = True,
+        ready: int = 0,
     ) -> None:
-        """`interface` is the name of the gateway's interface."""
-        self.interface = interface
-        self.addresses = AddressPool(subnet)
+        """`rules` name the gateway's interface. A `movable` bridge takes another subnet when the host has got
+        a route to this one. Without `icc` its containers do not reach each other. `ready` is the number of
+        plugs made beforehand.
+        """
+        self.interface = rules.interface
+        self.addresses = addresses
+        self.mtu = mtu or outside.mtu
+        self._rules = rules
+        self._movable = movable
+        self._icc = icc
+        self._ready_plugs = ready
         self._thread = thread
         self._outside = outside
         self._namespace: NetworkNamespace | None = None
@@ -98,19 +118,22 @@ class Bridge:
         self._making = asyncio.Lock()
         self._filling: asyncio.Task[None] | None = None
 
-    @property
-    def mtu(self) -> int:
-        return self._outside.mtu
-
     async def make(self) -> None:
         """Make the bridge and its gateway."""
         try:
             taken = await self._thread.run(host_subnets, self._thread)
-            if any(route.prefixlen and route.overlaps(self.addresses.subnet) for route in taken):
+            routed = [route for route in taken if route.prefixlen and route.overlaps(self.addresses.subnet)]
+            if routed and not self._movable:
+                raise System(
+                    f"failed to create bridge {self.interface}: the host has a route to {routed[0]}, which"
+                    f" overlaps the network's {self.addresses.subnet}",
+                    hint="`ip route` shows it; remove the network and create it with another --subnet",
+                )
+            if routed:
                 self.addresses = AddressPool(choose_subnet(taken))
             namespace = self._namespace = await self._thread.run(self._make)
             gateway = ipaddress.IPv4Interface((self.addresses.gateway, self.addresses.subnet.prefixlen))
-            await self._outside.add_gateway(self.interface, gateway)
+            await self._outside.add_gateway(self._rules, gateway)
             await self._thread.run(_wait_for_port, namespace.netlink, UPLINK)
         except OSError as error:
             await self.close()
@@ -134,8 +157,7 @@ class Bridge:
     async def plug_in(self, mac: str = "") -> Plug:
         """A plug with the lowest address that is ready. `mac` replaces the one that the address implies."""
         while not self._ready:
-            if self._namespace is None:
-                raise System(f"bridge {self.interface} is down")
+            self._up()
             # What it makes is kept for the next container if this one's request is cancelled.
             await asyncio.shield(asyncio.ensure_future(self._make_ready(lambda: not self._ready)))
         plug = heapq.heappop(self._ready)
@@ -149,11 +171,68 @@ class Bridge:
             raise
         return plug
 
+    async def plug_into(
+        self,
+        namespace: NetworkNamespace | None,
+        name: str,
+        *,
+        address: ipaddress.IPv4Address | None = None,
+        mac: str = "",
+    ) -> Plug:
+        """A plug that is made now: of a container's namespace, or a new one; its interface gets that `name`,
+        and `address` rather than the lowest that is free. Raises Forbidden when the address is taken.
+        """
+        bridge = self._up()
+        if address is None:
+            address = self.addresses.take()
+        else:
+            self.addresses.take_this(address)
+
+        def make() -> Plug:
+            return self._new_plug(bridge, address, namespace, name, mac.lower())
+
+        making = asyncio.ensure_future(self._when_free(make))
+        try:
+            plug = await asyncio.shield(making)
+        except asyncio.CancelledError:
+            making.add_done_callback(partial(self._give_up, address))
+            raise
+        except BaseException:
+            self.addresses.release(address)
+            raise
+        plug.speak()
+        return plug
+
+    def _give_up(self, address: ipaddress.IPv4Address, making: asyncio.Task[Plug]) -> None:
+        """Nobody waits any more for a plug that was being made."""
+        if making.cancelled() or making.exception():
+            self.addresses.release(address)
+        else:
+            self.unplug(making.result())
+
+    def _up(self) -> NetworkNamespace:
+        if self._namespace is None:
+            raise System(f"bridge {self.interface} is down")
+        return self._namespace
+
     def unplug(self, plug: Plug) -> None:
         """Give up the namespace and its address."""
-        self.addresses.release(plug.address)
         plug.close()
+        self.released(plug)
+
+    def released(self, plug: Plug) -> None:
+        """The plug is gone from its namespace, or that is closed: its address is free."""
+        self.addresses.release(plug.address)
         self._fill()
+
+    async def pull(self, plug: Plug) -> None:
+        """Take the plug's interface out of a namespace that lives on."""
+        bridge = self._up()
+        with contextlib.suppress(OSError):  # the namespace's other end may have been deleted from inside
+            await self._thread.run(
+                bridge.netlink.request, rtnetlink.delete_link(f"veth{plug.port}"), call="RTM_DELLINK"
+            )
+        self.released(plug)
 
     async def close(self) -> None:
         """Take the bridge apart. Containers on it lose their network."""
@@ -162,7 +241,7 @@ class Bridge:
             await asyncio.wait([self._filling])
         while self._ready:
             self._ready.pop().close()
-        await self._thread.run(self._outside.remove_interface, self.interface)
+        await self._thread.run(self._outside.remove_gateway, self._rules)
         if namespace:
             namespace.close()
 
@@ -178,9 +257,13 @@ class Bridge:
 
     def _wants_more(self) -> bool:
         """Docker gives the lowest free address; a hurried container gets a higher one that is ready."""
-        if len(self._ready) < READY:
+        if len(self._ready) < self._ready_plugs:
             return True
-        return len(self._ready) < MOST_READY and self.addresses.lowest_free < self._ready[0].address
+        return (
+            bool(self._ready)
+            and len(self._ready) < MOST_READY
+            and self.addresses.lowest_free < self._ready[0].address
+        )
 
     async def _make_ready(self, still_wanted: Callable[[], bool]) -> None:
         async with self._making:
@@ -188,48 +271,68 @@ class Bridge:
                 return
             address = self.addresses.take()
             try:
-                plug = await self._new_plug_when_free(self._namespace, address)
+                plug = await self._when_free(partial(self._new_plug, self._namespace, address))
             except BaseException:
                 self.addresses.release(address)
                 raise
             heapq.heappush(self._ready, plug)
 
-    async def _new_plug_when_free(self, bridge: NetworkNamespace, address: ipaddress.IPv4Address) -> Plug:
+    async def _when_free(self, new_plug: Callable[[], Plug]) -> Plug:
         """Plugs given up keep their ports until the kernel has taken them apart: wait for that."""
         deadline = time.monotonic() + TEARDOWN_SECONDS
         while True:
             try:
-                return await self._thread.run(self._new_plug, bridge, address)
+                return await self._thread.run(new_plug)
             except BridgeFull:
                 if self.addresses.taken > MAX_CONTAINERS or time.monotonic() > deadline:
                     raise
             await asyncio.sleep(0.005)
 
-    def _new_plug(self, bridge: NetworkNamespace, address: ipaddress.IPv4Address) -> Plug:
+    def _new_plug(
+        self,
+        bridge: NetworkNamespace,
+        address: ipaddress.IPv4Address,
+        existing: NetworkNamespace | None = None,
+        name: str = "eth0",
+        mac: str = "",
+    ) -> Plug:
+        """Runs in the namespace thread."""
         port, self._next_port = self._next_port, self._next_port + 1
-        mac = mac_of(address)
-        namespace = new_namespace()
+        mac = mac or mac_of(address)
+        namespace = existing or new_namespace()
         plug = Plug(address, mac, namespace, port)
         try:
-            ends = End(f"veth{port}", port), self._bridge_index, End("eth0", port, mac)
+            # In a namespace with interfaces of other bridges the number may be taken.
+            inner = End(name, 0 if existing else port, mac)
             bridge.netlink.request(
-                rtnetlink.new_veth(*ends, namespace.descriptor, self.mtu), call="RTM_NEWLINK"
+                rtnetlink.new_veth(
+                    End(f"veth{port}", port), self._bridge_index, inner, namespace.descriptor, self.mtu
+                ),
+                call="RTM_NEWLINK",
             )
-            plug.silence = open_sysctl("net/ipv4/conf/eth0/arp_ignore")
+            if not self._icc:
+                bridge.netlink.request(rtnetlink.isolate_port(port), call="RTM_SETLINK")
+            if existing:
+                existing.enter()
+            index = socket.if_nametoindex(name) if existing else port
+            plug.silence = open_sysctl(f"net/ipv4/conf/{name}/arp_ignore")
             if plug.silence is not None:
                 os.write(plug.silence, b"8")
             interface = ipaddress.IPv4Interface((address, self.addresses.subnet.prefixlen))
-            namespace.netlink.request(
-                rtnetlink.set_up("eth0"),
-                rtnetlink.new_address(port, interface),
-                rtnetlink.new_default_route(self.addresses.gateway),
-                call="RTM_NEWADDR",
-            )
+            setup = [rtnetlink.set_up(name), rtnetlink.new_address(index, interface)]
+            if not existing and not self._rules.internal:
+                setup.append(rtnetlink.new_default_route(self.addresses.gateway))
+            namespace.netlink.request(*setup, call="RTM_NEWADDR")
             # The address's last holder may still be on the bridge, being taken apart: nothing must go there.
             bridge.netlink.request(rtnetlink.new_bridge_entry(port, mac), call="RTM_NEWNEIGH")
             _wait_for_port(bridge.netlink, port)
         except OSError as error:
-            plug.close()
+            if existing:
+                with contextlib.suppress(OSError):
+                    bridge.netlink.request(rtnetlink.delete_link(f"veth{port}"), call="RTM_DELLINK")
+                existing.leave_alone()
+            else:
+                plug.close()
             if error.errno != errno.EXFULL:
                 raise System(
                     f"failed to add interface veth{port} to bridge {self.interface}: {error}"

@@ -8,10 +8,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from labkernel.engine.network.definition import EndpointConfig
+
 
 @dataclass
 class Endpoint:
-    """One running container's place on a network."""
+    """One running container's place on one network."""
 
     container_id: str
     name: str
@@ -19,17 +21,26 @@ class Endpoint:
     network_id: str
     network_name: str
     endpoint_id: str
-    netns_path: str | None
-    """What the launcher opens and setns()es into; None: stay in the engine's (mode "host")."""
-    sandbox_id: str = ""
     address: str = ""
     prefix_length: int = 0
     gateway: str = ""
     mac: str = ""
-    ports: dict[str, list[dict[str, str]] | None] = field(default_factory=dict)
+    interface: str = ""
+    """Its name in the container: "eth0"."""
+    aliases: Sequence[str] = ()
+    """The names that it answers to on the network, besides the container's."""
+
+
+@dataclass
+class SandboxDescription:
+    """One running container's network: libnetwork calls it a sandbox."""
+
+    sandbox_id: str = ""
+    netns_path: str | None = None
+    ports: Mapping[str, list[dict[str, str]] | None] = field(default_factory=dict)
     """As NetworkSettings.Ports: {"80/tcp": [{"HostIp": "0.0.0.0", "HostPort": "8080"}], "81/tcp": None}."""
-    resolv_conf: str = ""
-    """Content for the container's /etc/resolv.conf."""
+    endpoints: Mapping[str, Endpoint] = field(default_factory=dict)
+    """By the network's name."""
 
 
 def network_description(
@@ -40,8 +51,11 @@ def network_description(
     driver: str,
     options: Mapping[str, str],
     labels: Mapping[str, str],
-    ipam: Sequence[Mapping[str, str]],
+    ipam: Sequence[Mapping[str, Any]],
     endpoints: Sequence[Endpoint],
+    ipam_options: Mapping[str, str] | None = None,
+    internal: bool = False,
+    attachable: bool = False,
 ) -> dict[str, Any]:
     """A network. `ipam` is a list of {"Subnet": ..., "Gateway": ...}; `created` is RFC 3339."""
     return {
@@ -51,9 +65,9 @@ def network_description(
         "Scope": "local",
         "Driver": driver,
         "EnableIPv6": False,
-        "IPAM": {"Driver": "default", "Options": None, "Config": [dict(pool) for pool in ipam]},
-        "Internal": False,
-        "Attachable": False,
+        "IPAM": {"Driver": "default", "Options": ipam_options, "Config": [dict(pool) for pool in ipam]},
+        "Internal": internal,
+        "Attachable": attachable,
         "Ingress": False,
         "ConfigFrom": {"Network": ""},
         "ConfigOnly": False,
@@ -72,23 +86,25 @@ def network_description(
     }
 
 
-def network_settings(network: str | None, network_id: str, endpoint: Endpoint | None) -> dict[str, Any]:
+def network_settings(
+    networks: Mapping[str, tuple[str, EndpointConfig]], sandbox: SandboxDescription | None
+) -> dict[str, Any]:
     """A container's NetworkSettings.
 
-    `network` is the name of the network it is (or will be) on, None when it shares another container's.
-    `endpoint` is None while it does not run.
+    `networks` are those it is (or will be) on, name -> (id, what it asked of it); none when it shares another
+    container's. `sandbox` is None while it does not run.
     """
-    networks = {} if network is None else {network: endpoint_settings(network_id, endpoint)}
+    running = sandbox or SandboxDescription()
     # The fields of the days before networks had names speak of the default bridge alone.
-    legacy = endpoint if endpoint is not None and network == "bridge" else None
+    legacy = running.endpoints.get("bridge")
     return {
         "Bridge": "",
-        "SandboxID": endpoint.sandbox_id if endpoint else "",
+        "SandboxID": running.sandbox_id,
         "HairpinMode": False,
         "LinkLocalIPv6Address": "",
         "LinkLocalIPv6PrefixLen": 0,
-        "Ports": dict(endpoint.ports) if endpoint else {},
-        "SandboxKey": (endpoint.netns_path or "") if endpoint else "",
+        "Ports": dict(running.ports),
+        "SandboxKey": running.netns_path or "",
         "SecondaryIPAddresses": None,
         "SecondaryIPv6Addresses": None,
         "EndpointID": legacy.endpoint_id if legacy else "",
@@ -99,18 +115,22 @@ def network_settings(network: str | None, network_id: str, endpoint: Endpoint | 
         "IPPrefixLen": legacy.prefix_length if legacy else 0,
         "IPv6Gateway": "",
         "MacAddress": legacy.mac if legacy else "",
-        "Networks": networks,
+        "Networks": {
+            name: endpoint_settings(identity, config, running.endpoints.get(name))
+            for name, (identity, config) in networks.items()
+        },
     }
 
 
-def endpoint_settings(network_id: str, endpoint: Endpoint | None) -> dict[str, Any]:
+def endpoint_settings(network_id: str, config: EndpointConfig, endpoint: Endpoint | None) -> dict[str, Any]:
     """One entry of NetworkSettings.Networks."""
+    asked = config.stored()
     return {
-        "IPAMConfig": None,
-        "Links": None,
-        "Aliases": None,
+        "IPAMConfig": asked["IPAMConfig"],
+        "Links": asked["Links"],
+        "Aliases": list(endpoint.aliases) or None if endpoint else asked["Aliases"],
         "MacAddress": endpoint.mac if endpoint else "",
-        "DriverOpts": None,
+        "DriverOpts": asked["DriverOpts"],
         "NetworkID": endpoint.network_id if endpoint else network_id,
         "EndpointID": endpoint.endpoint_id if endpoint else "",
         "Gateway": endpoint.gateway if endpoint else "",

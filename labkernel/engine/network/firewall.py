@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import ipaddress
 import socket
+from dataclasses import dataclass
 
 from labkernel.engine.linux import nftables
 from labkernel.engine.linux.netlink import NetlinkSocket
@@ -38,12 +39,23 @@ ONE_ADDRESS = "published_at"
 LOOPBACK = ipaddress.IPv4Network("127.0.0.0/8")
 
 
+@dataclass(frozen=True)
+class BridgeRules:
+    """What a bridge lets through. `interface` is its gateway's."""
+
+    interface: str
+    internal: bool = False
+    """Nothing out and nothing in, but for this machine itself."""
+    masquerade: bool = True
+
+
 class Firewall:
     """The table. Raises OSError where the kernel has no nftables, no NAT, or no owned tables (Linux 5.12)."""
 
     def __init__(self, table: str, netlink: NetlinkSocket) -> None:
         self._table = table
         self._netlink = netlink
+        self._bridges: dict[str, tuple[BridgeRules, ipaddress.IPv4Network]] = {}
         # Loopback addresses cannot leave the machine, so what comes from one is the engine's listener's.
         not_loopback = destination_within(LOOPBACK, not_=True)
         nftables.commit(
@@ -76,28 +88,44 @@ class Firewall:
             )
         ]
 
-    def add_bridge(self, interface: str, subnet: ipaddress.IPv4Network) -> None:
+    def add_bridge(self, rules: BridgeRules, subnet: ipaddress.IPv4Network) -> None:
         """Let a bridge's containers out, and in to them only what they asked for or published."""
-        out = goes_out_by(interface)
+        self._change({**self._bridges, rules.interface: (rules, subnet)})
+
+    def remove_bridge(self, rules: BridgeRules) -> None:
+        left = {name: bridge for name, bridge in self._bridges.items() if name != rules.interface}
+        if left != self._bridges:
+            self._change(left)
+
+    def _change(self, bridges: dict[str, tuple[BridgeRules, ipaddress.IPv4Network]]) -> None:
+        """Write the three chains anew, for these bridges."""
+        chains: dict[str, list[bytes]] = {"prerouting": [], "postrouting": [], "forward": []}
+
+        def add(chain: str, *expressions: bytes) -> None:
+            chains[chain].append(new_rule(self._table, chain, *expressions))
+
         answers = connection_has_state(nftables.STATE_ESTABLISHED | nftables.STATE_RELATED)
         published = connection_has_status(nftables.STATUS_DNAT)
         accept, drop = verdict(nftables.NF_ACCEPT), verdict(nftables.NF_DROP)
-        nftables.commit(
-            self._netlink,
+        for rules, _ in bridges.values():
+            if rules.internal:
+                add("forward", comes_in_by(rules.interface), drop)
+                add("forward", goes_out_by(rules.interface), drop)
+        for rules, subnet in bridges.values():
+            out = goes_out_by(rules.interface)
             # Sent back by the way it came, a packet would meet its own address; the engine's listener answers
             # it.
-            new_rule(self._table, "prerouting", comes_in_by(interface), accept, first=True),
-            new_rule(
-                self._table,
-                "postrouting",
-                source_within(subnet),
-                goes_out_by(interface, not_=True),
-                masquerade(),
-            ),
-            new_rule(self._table, "forward", out, answers, accept),
-            new_rule(self._table, "forward", out, published, accept),
-            new_rule(self._table, "forward", out, drop),
-        )
+            add("prerouting", comes_in_by(rules.interface), accept)
+            if rules.masquerade and not rules.internal:
+                elsewhere = goes_out_by(rules.interface, not_=True)
+                add("postrouting", source_within(subnet), elsewhere, masquerade())
+            add("forward", out, answers, accept)
+            add("forward", out, published, accept)
+            add("forward", out, drop)
+        chains["prerouting"] += self._published("prerouting")
+        flushes = [nftables.flush_chain(self._table, chain) for chain in chains]
+        nftables.commit(self._netlink, *flushes, *(rule for written in chains.values() for rule in written))
+        self._bridges = bridges
 
     def publish(self, host_ip: str, host_port: int, address: ipaddress.IPv4Address, port: int) -> None:
         """Send TCP connections to a host port on to a container. `host_ip` "0.0.0.0" is any address."""

@@ -10,7 +10,8 @@ import asyncio
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from functools import partial
+from typing import Any, TypeVar
 
 from labkernel.engine.linux.namespaces import CLONE_NEWNET, setns, unshare
 from labkernel.engine.linux.netlink import NetlinkSocket
@@ -33,6 +34,16 @@ class NetworkNamespace:
     def path(self) -> str:
         """A path that other processes of this user can open and setns() into."""
         return f"/proc/{os.getpid()}/fd/{self.descriptor}"
+
+    def enter(self) -> None:
+        """Take the calling thread (NamespaceThread's) there, with a netlink socket to work with."""
+        setns(self.descriptor, CLONE_NEWNET)
+        self.netlink.close()
+        self.netlink = rtnetlink_socket()
+
+    def leave_alone(self) -> None:
+        """Nothing more is to be changed there, until somebody enters again."""
+        self.netlink.close()
 
     def close(self) -> None:
         """Let it go. The kernel takes it apart in its own time, interfaces included.
@@ -57,14 +68,14 @@ class NamespaceThread:
         """The namespace that the engine itself is in."""
         self.outside = self._executor.submit(new_namespace).result() if rootless else self.home
 
-    async def run(self, function: Callable[..., Result], *arguments: object) -> Result:
+    async def run(self, function: Callable[..., Result], *arguments: object, **options: Any) -> Result:
         return await asyncio.get_running_loop().run_in_executor(
-            self._executor, self._run, function, arguments
+            self._executor, self._run, partial(function, *arguments, **options)
         )
 
-    def _run(self, function: Callable[..., Result], arguments: tuple[object, ...]) -> Result:
+    def _run(self, function: Callable[[], Result]) -> Result:
         try:
-            return function(*arguments)
+            return function()
         finally:
             # A thread keeps the namespace it is in alive.
             setns(self.outside.descriptor, CLONE_NEWNET)

@@ -4,26 +4,36 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from labkernel.engine.errors import System
-from labkernel.engine.network.bridge import Bridge
+from labkernel.engine.errors import Forbidden, InvalidParameter, System
+from labkernel.engine.network.bridge import Bridge, Plug
+from labkernel.engine.network.definition import Definition, EndpointConfig
 from labkernel.engine.network.descriptions import Endpoint, network_description
-from labkernel.engine.network.namespaces import NamespaceThread, new_namespace
+from labkernel.engine.network.namespaces import NamespaceThread, NetworkNamespace, new_namespace
+
+
+async def _nothing_to_do() -> None:
+    """For a membership that holds nothing."""
 
 
 @dataclass(frozen=True)
 class Membership:
-    """A container's part in a network. `leave` gives it back."""
+    """A container's part in a network. `leave` takes it out of a namespace that lives on; `left` is to be
+    called when that was closed.
+    """
 
-    netns_path: str | None
-    leave: Callable[[], None]
+    namespace: NetworkNamespace | None
+    """None: the engine's own."""
+    leave: Callable[[], Awaitable[None]] = _nothing_to_do
+    left: Callable[[], None] = lambda: None
     address: ipaddress.IPv4Address | None = None
     prefix_length: int = 0
     gateway: str = ""
     mac: str = ""
+    interface: str = ""
 
 
 @dataclass
@@ -37,18 +47,29 @@ class Network:
     endpoints: dict[str, Endpoint] = field(default_factory=dict)
     """Of the running containers, by container id."""
 
-    async def join(self, mac: str) -> Membership:
-        """Raises System when the kernel refuses."""
+    async def join(
+        self, namespace: NetworkNamespace | None, interface: str, config: EndpointConfig
+    ) -> Membership:
+        """Give a container's namespace a part in the network; None makes the namespace too.
+
+        Raises System when the kernel refuses, Forbidden when an address is taken.
+        """
         raise NotImplementedError
 
     async def close(self) -> None:
         """Nothing to take apart, unless the kind says otherwise."""
 
-    def ipam(self) -> list[Mapping[str, str]]:
-        return []
+    @property
+    def user_defined(self) -> bool:
+        return False
 
-    def options(self) -> Mapping[str, str]:
-        return {}
+    @property
+    def internal(self) -> bool:
+        return False
+
+    def settings(self) -> dict[str, Any]:
+        """What `network_description` is to show of this kind."""
+        return {"options": {}, "labels": {}, "ipam": []}
 
     def describe(self) -> dict[str, Any]:
         """The network as the API writes it."""
@@ -57,10 +78,8 @@ class Network:
             identity=self.identity,
             created=self.created,
             driver=self.driver,
-            options=self.options(),
-            labels={},
-            ipam=self.ipam(),
             endpoints=list(self.endpoints.values()),
+            **self.settings(),
         )
 
 
@@ -69,8 +88,10 @@ class HostNetwork(Network):
 
     driver = "host"
 
-    async def join(self, mac: str) -> Membership:
-        return Membership(None, lambda: None)
+    async def join(
+        self, namespace: NetworkNamespace | None, interface: str, config: EndpointConfig
+    ) -> Membership:
+        return Membership(None)
 
 
 @dataclass
@@ -81,16 +102,19 @@ class NoneNetwork(Network):
 
     thread: NamespaceThread = field(kw_only=True)
 
-    async def join(self, mac: str) -> Membership:
+    async def join(
+        self, namespace: NetworkNamespace | None, interface: str, config: EndpointConfig
+    ) -> Membership:
         making = asyncio.ensure_future(self.thread.run(new_namespace))
         try:
-            namespace = await asyncio.shield(making)
+            made = await asyncio.shield(making)
         except asyncio.CancelledError:
             making.add_done_callback(lambda made: made.result().close())
             raise
         except OSError as error:
             raise System(f"failed to create a network namespace: {error}") from error
-        return Membership(namespace.path, namespace.close)
+        made.leave_alone()
+        return Membership(made)
 
 
 @dataclass
@@ -100,20 +124,60 @@ class BridgeNetwork(Network):
     driver = "bridge"
 
     bridge: Bridge = field(kw_only=True)
+    definition: Definition | None = None
+    """None: the network that containers are on by default."""
     _made: asyncio.Task[None] | None = None
 
-    async def join(self, mac: str) -> Membership:
+    @property
+    def user_defined(self) -> bool:
+        return self.definition is not None
+
+    @property
+    def internal(self) -> bool:
+        return self.definition is not None and self.definition.internal
+
+    async def join(
+        self, namespace: NetworkNamespace | None, interface: str, config: EndpointConfig
+    ) -> Membership:
+        address = self._asked_for(config)
         await self._make_once()
-        plug = await self.bridge.plug_in(mac)
+        if namespace is None and not self.user_defined:
+            plug = await self.bridge.plug_in(config.mac)
+        else:
+            plug = await self.bridge.plug_into(namespace, interface, address=address, mac=config.mac)
         addresses = self.bridge.addresses
         return Membership(
-            netns_path=plug.namespace.path,
-            leave=lambda: self.bridge.unplug(plug),
+            namespace=plug.namespace,
+            leave=lambda: self._pull(plug),
+            left=lambda: self.bridge.released(plug),
             address=plug.address,
             prefix_length=addresses.subnet.prefixlen,
-            gateway=str(addresses.gateway),
+            gateway="" if self.internal else str(addresses.gateway),
             mac=plug.mac,
+            interface=interface,
         )
+
+    async def _pull(self, plug: Plug) -> None:
+        await self.bridge.pull(plug)
+
+    def _asked_for(self, config: EndpointConfig) -> ipaddress.IPv4Address | None:
+        if not config.address:
+            return None
+        if self.definition is None:
+            raise InvalidParameter("user specified IP address is supported on user defined networks only")
+        if not self.definition.own_subnet:
+            raise InvalidParameter(
+                "user specified IP address is supported only when connecting to networks with user configured"
+                " subnets"
+            )
+        address = ipaddress.IPv4Address(config.address)
+        if address not in self.bridge.addresses.subnet:
+            raise InvalidParameter(
+                f"Invalid address {address}: It does not belong to any of this network's subnets"
+            )
+        if address in (self.bridge.addresses.subnet[0], self.bridge.addresses.subnet[-1]):
+            raise Forbidden("Address already in use")
+        return address
 
     async def _make_once(self) -> None:
         """Containers that start together wait for one making; after a failure the next one tries again."""
@@ -126,11 +190,21 @@ class BridgeNetwork(Network):
             await asyncio.wait([self._made])
             await self.bridge.close()
 
-    def ipam(self) -> list[Mapping[str, str]]:
-        addresses = self.bridge.addresses
-        return [{"Subnet": str(addresses.subnet), "Gateway": str(addresses.gateway)}]
+    def settings(self) -> dict[str, Any]:
+        definition, addresses = self.definition, self.bridge.addresses
+        if definition:
+            return {
+                "options": definition.options,
+                "labels": definition.labels,
+                "ipam": [definition.ipam()],
+                "ipam_options": definition.ipam_options or {},
+                "internal": definition.internal,
+                "attachable": definition.attachable,
+            }
+        pool = {"Subnet": str(addresses.subnet), "Gateway": str(addresses.gateway)}
+        return {"options": self._options(), "labels": {}, "ipam": [pool]}
 
-    def options(self) -> Mapping[str, str]:
+    def _options(self) -> Mapping[str, str]:
         return {
             "com.docker.network.bridge.default_bridge": "true",
             "com.docker.network.bridge.enable_icc": "true",

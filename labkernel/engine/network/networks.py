@@ -1,33 +1,35 @@
-"""The engine's networks: where a container's interface, address and published ports come from."""
+"""The engine's networks: those that are always there, and those of its user; and who is on them."""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
+import ipaddress
+import json
 import secrets
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from labkernel.engine.database import Database
-from labkernel.engine.errors import Conflict, EngineError, InvalidParameter, NotFound, System
-from labkernel.engine.network.addresses import choose_subnet
-from labkernel.engine.network.bridge import Bridge
+from labkernel.engine.errors import Conflict, EngineError, Forbidden, InvalidParameter, NotFound, System
+from labkernel.engine.network.addresses import AddressPool, choose_subnet
+from labkernel.engine.network.bridge import READY, Bridge
+from labkernel.engine.network.definition import Definition, EndpointConfig
 from labkernel.engine.network.descriptions import Endpoint, network_settings
-from labkernel.engine.network.host_ports import BoundPort, HostPorts
+from labkernel.engine.network.firewall import BridgeRules
+from labkernel.engine.network.host_ports import HostPorts
 from labkernel.engine.network.namespaces import NamespaceThread
-from labkernel.engine.network.network import BridgeNetwork, HostNetwork, Membership, Network, NoneNetwork
+from labkernel.engine.network.network import BridgeNetwork, HostNetwork, Network, NoneNetwork
 from labkernel.engine.network.outside import Outside, host_subnets
 from labkernel.engine.network.ports import PortBinding
-from labkernel.engine.network.published import Published
 from labkernel.engine.network.resolv_conf import (
     DEFAULT_NAMESERVERS,
-    container_resolv_conf,
     read_host_resolv_conf,
     usable_nameservers,
 )
+from labkernel.engine.network.sandbox import Sandbox, SandboxConfig
+from labkernel.engine.timestamps import rfc3339
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS networks (
@@ -35,27 +37,26 @@ CREATE TABLE IF NOT EXISTS networks (
     id TEXT NOT NULL,
     created TEXT NOT NULL
 );
+CREATE TABLE IF NOT EXISTS user_networks (
+    id TEXT PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE,
+    created TEXT NOT NULL,               -- RFC 3339
+    definition TEXT NOT NULL             -- JSON: see Definition.stored
+);
 """
-
-
-@dataclass
-class Connection:
-    """What a running container holds, to be given back by `disconnect`."""
-
-    endpoint: Endpoint
-    network: Network | None
-    membership: Membership
-    published: Published | None = None
 
 
 class Networks:
     """All networks of one engine."""
 
-    def __init__(self, thread: NamespaceThread, outside: Outside, networks: Sequence[Network]) -> None:
+    def __init__(
+        self, thread: NamespaceThread, outside: Outside, database: Database, networks: Sequence[Network]
+    ) -> None:
         self._thread = thread
         self._outside = outside
+        self._database = database
         self._networks = {network.name: network for network in networks}
-        self._connections: dict[str, Connection] = {}
+        self._sandboxes: dict[str, Sandbox] = {}
         self._host_ports = HostPorts()
 
     @classmethod
@@ -64,6 +65,7 @@ class Networks:
 
         Only one engine may have the `state_dir` open.
         """
+        database.create_tables(SCHEMA)
         interface = interface_name(state_dir)
         table = interface.replace("lk-", "labkernel-")
         async with contextlib.AsyncExitStack() as undo:
@@ -74,17 +76,99 @@ class Networks:
                 undo.push_async_callback(outside.close)
                 outside.start_user_mode()
                 await thread.run(outside.remove_interface, interface)
-                subnet = choose_subnet(await thread.run(host_subnets, thread))
+                routed = await thread.run(host_subnets, thread)
             except OSError as error:
                 raise System(f"failed to open the network: {error}") from error
             undo.pop_all()
-        bridge = Bridge(thread, outside, interface, subnet)
-        networks = [
-            BridgeNetwork(*_identity(database, "bridge"), bridge=bridge),
-            NoneNetwork(*_identity(database, "none"), thread=thread),
-            HostNetwork(*_identity(database, "host")),
+        rows = database.rows("SELECT * FROM user_networks ORDER BY rowid")
+        defined = [Definition(**json.loads(row["definition"])) for row in rows]
+        taken = [*routed, *(ipaddress.IPv4Network(definition.subnet) for definition in defined)]
+        bridge = Bridge(
+            thread,
+            outside,
+            BridgeRules(interface),
+            AddressPool(choose_subnet(taken)),
+            movable=True,
+            ready=READY,
+        )
+        networks = cls(
+            thread,
+            outside,
+            database,
+            [
+                BridgeNetwork(*_identity(database, "bridge"), bridge=bridge),
+                NoneNetwork(*_identity(database, "none"), thread=thread),
+                HostNetwork(*_identity(database, "host")),
+            ],
+        )
+        for row, definition in zip(rows, defined, strict=True):
+            networks._add(row["id"], row["created"], definition)
+        return networks
+
+    # networks of the user's
+
+    async def create(self, body: Mapping[str, Any]) -> Network:
+        """Make a network from the body of `POST /networks/create`.
+
+        Raises InvalidParameter, Forbidden, NotFound, NotOffered; Conflict when the name is taken.
+        """
+        name = body.get("Name") or ""
+        if name in self._networks and name not in ("bridge", "host", "none"):
+            raise Conflict(f"network with name {name} already exists")
+        routed = await self._thread.run(host_subnets, self._thread)
+        definition = Definition.requested(body, [*routed, *self._subnets()])
+        identity, created = secrets.token_hex(32), rfc3339()
+        if definition.name in self._networks:  # somebody was quicker
+            raise Conflict(f"network with name {name} already exists")
+        self._database.execute(
+            "INSERT INTO user_networks VALUES (?, ?, ?, ?)",
+            (identity, definition.name, created, json.dumps(definition.stored())),
+        )
+        return self._add(identity, created, definition)
+
+    def _subnets(self) -> list[ipaddress.IPv4Network]:
+        return [
+            network.bridge.addresses.subnet
+            for network in self._networks.values()
+            if isinstance(network, BridgeNetwork)
         ]
-        return cls(thread, outside, networks)
+
+    def _add(self, identity: str, created: str, definition: Definition) -> Network:
+        rules = BridgeRules(
+            interface=definition.option("bridge.name", f"lk-{identity[:12]}"),
+            internal=definition.internal,
+            masquerade=definition.flag("bridge.enable_ip_masquerade", True),
+        )
+        bridge = Bridge(
+            self._thread,
+            self._outside,
+            rules,
+            definition.addresses(),
+            mtu=int(definition.option("driver.mtu", "0")),
+            icc=definition.flag("bridge.enable_icc", True),
+        )
+        network = BridgeNetwork(definition.name, identity, created, bridge=bridge, definition=definition)
+        self._networks[network.name] = network
+        return network
+
+    async def remove(self, name: str) -> Network:
+        """Raises NotFound, Forbidden: it is always there, or somebody is on it."""
+        network = self.find(name)
+        if not network.user_defined:
+            raise Forbidden(f"{network.name} is a pre-defined network and cannot be removed")
+        if network.endpoints:
+            on_it = ", ".join(sorted(endpoint.name for endpoint in network.endpoints.values()))
+            raise Forbidden(
+                f"error while removing network: network {network.name} id {network.identity} has active"
+                " endpoints",
+                hint=f"end or disconnect what is on it: {on_it}",
+            )
+        self._database.execute("DELETE FROM user_networks WHERE id = ?", (network.identity,))
+        del self._networks[network.name]
+        await network.close()
+        return network
+
+    # containers
 
     async def connect(
         self,
@@ -94,105 +178,70 @@ class Networks:
         name: str = "",
         ports: Sequence[PortBinding] = (),
         exposed: Iterable[str] = (),
-        mac_address: str = "",
-    ) -> Endpoint:
+        nameservers: Sequence[str] = (),
+        networks: Mapping[str, EndpointConfig] | None = None,
+    ) -> Sandbox:
         """Give a starting container its network.
 
-        `mode` is HostConfig.NetworkMode: "", "default", "bridge", "none", "host" or "container:ID". `name` is
-        the container's, for error messages. `ports` come from `ports.requested_ports`, `exposed` are "80/tcp"
-        keys. Raises NotFound for an unknown network and System, in Docker's words, when a port is taken.
+        `mode` is HostConfig.NetworkMode: "", "default", "bridge", "none", "host", a network of the user's or
+        "container:ID". `name` is the container's. `ports` come from `ports.requested_ports`, `exposed` are
+        "80/tcp" keys; `nameservers` are asked instead of the host's. `networks` are all that it is to be on,
+        by name, where that is not the mode's alone. Raises NotFound for an unknown network and System, in
+        Docker's words, when a port is taken.
         """
-        if container_id in self._connections:
+        if container_id in self._sandboxes:
             raise Conflict(f"endpoint with name {name} already exists in network {mode}")
+        config = SandboxConfig(container_id, name, ports, tuple(exposed), nameservers)
+        sandbox = Sandbox(config, self._thread, self._outside, self._host_ports)
         if mode.startswith("container:"):
-            connection = self._share(container_id, name, mode.partition(":")[2])
+            sandbox.shares = self._sandbox_to_share(mode.partition(":")[2])
         else:
-            network = self._find(network_of(mode) or "")
-            connection = await self._join(network, container_id, name, ports, mac_address)
-            if connection.membership.address:
-                connection.endpoint.ports |= dict.fromkeys(exposed) | connection.endpoint.ports
-            network.endpoints[container_id] = connection.endpoint
-        self._connections[container_id] = connection
-        return connection.endpoint
+            wanted = networks or {network_of(mode) or "": EndpointConfig()}
+            found = [(self.find(name), config) for name, config in wanted.items()]
+            try:
+                for network, endpoint_config in found:
+                    await sandbox.join(network, endpoint_config)
+            except BaseException:
+                await sandbox.close()
+                raise
+        self._sandboxes[container_id] = sandbox
+        return sandbox
 
-    async def _join(
-        self, network: Network, container_id: str, name: str, ports: Sequence[PortBinding], mac: str
-    ) -> Connection:
-        endpoint_id = secrets.token_hex(32)
-        with contextlib.ExitStack() as undo:
-            # The cheap step that fails most often comes first.
-            bound = self._bind(ports, name, endpoint_id) if isinstance(network, BridgeNetwork) else []
-            undo.callback(self._host_ports.release, bound)
-            membership = await network.join(mac)
-            undo.callback(membership.leave)
-            published = None
-            if bound and membership.address:
-                published = Published(
-                    bound, membership.address, self._outside.socket, self._host_ports, self._outside.firewall
-                )
-            undo.pop_all()
-        endpoint = Endpoint(
-            container_id=container_id,
-            name=name,
-            network_id=network.identity,
-            network_name=network.name,
-            endpoint_id=endpoint_id,
-            netns_path=membership.netns_path,
-            sandbox_id=secrets.token_hex(32),
-            address=str(membership.address or ""),
-            prefix_length=membership.prefix_length,
-            gateway=membership.gateway,
-            mac=membership.mac,
-            ports=dict(published.ports) if published else {},
-            resolv_conf=self._resolv_conf(network),
-        )
-        return Connection(endpoint, network, membership, published)
-
-    def _bind(self, ports: Sequence[PortBinding], name: str, endpoint_id: str) -> list[BoundPort]:
-        try:
-            return self._host_ports.bind(ports, name)
-        except System as error:
-            raise System(
-                "driver failed programming external connectivity on endpoint"
-                f" {name} ({endpoint_id}): {error.message}",
-                hint=error.hint,
-            ) from None
-
-    def _share(self, container_id: str, name: str, other_id: str) -> Connection:
-        """The network of another running container, which keeps it as long as a process is in it."""
-        other = self._connections.get(other_id)
+    def _sandbox_to_share(self, other_id: str) -> Sandbox:
+        """Of another running container, which keeps it as long as a process is in it."""
+        other = self._sandboxes.get(other_id)
         if other is None:
             raise Conflict(f"cannot join network of a non running container: {other_id}")
-        shared = other.endpoint
-        endpoint = Endpoint(container_id, name, "", "", "", shared.netns_path, resolv_conf=shared.resolv_conf)
-        return Connection(endpoint, None, Membership(shared.netns_path, lambda: None))
-
-    def _resolv_conf(self, network: Network) -> str:
-        if not isinstance(network, BridgeNetwork):
-            return read_host_resolv_conf(through_loopback=True)
-        return container_resolv_conf(read_host_resolv_conf(), nameservers=self._outside.nameservers)
+        return other.shares or other
 
     async def disconnect(self, container_id: str) -> None:
         """Take back everything `connect` gave. Silent when the container has nothing (any more)."""
-        connection = self._connections.pop(container_id, None)
-        if connection is None:
-            return
-        if connection.network:
-            connection.network.endpoints.pop(container_id, None)
-        if connection.published:
-            connection.published.close()
-        connection.membership.leave()
+        sandbox = self._sandboxes.pop(container_id, None)
+        if sandbox is not None:
+            await sandbox.close()
 
-    def endpoint(self, container_id: str) -> Endpoint | None:
-        """The running container's endpoint."""
-        connection = self._connections.get(container_id)
-        return connection.endpoint if connection else None
+    def sandbox(self, container_id: str) -> Sandbox | None:
+        """The running container's."""
+        return self._sandboxes.get(container_id)
+
+    def endpoints(self, container_id: str) -> list[Endpoint]:
+        """The running container's."""
+        sandbox = self._sandboxes.get(container_id)
+        return list(sandbox.endpoints.values()) if sandbox else []
+
+    def rename(self, container_id: str, name: str) -> None:
+        """The container answers to another name from now on."""
+        for endpoint in self.endpoints(container_id):
+            endpoint.name = name
+
+    # showing
 
     def inspect(self, name: str) -> dict[str, Any]:
         """The body of `GET /networks/{name or id or unique prefix}`. Raises NotFound."""
-        return self._find(name).describe()
+        return self.find(name).describe()
 
-    def _find(self, name: str) -> Network:
+    def find(self, name: str) -> Network:
+        """By name, id, or the beginning of an id that no other shares. Raises NotFound, InvalidParameter."""
         if name in self._networks:
             return self._networks[name]
         found = [network for network in self._networks.values() if name and network.identity.startswith(name)]
@@ -204,11 +253,14 @@ class Networks:
             raise NotFound(f"network {name} not found", hint=f"networks here: {', '.join(self._networks)}")
         return found[0]
 
-    def network_settings(self, container_id: str, mode: str) -> dict[str, Any]:
-        """`NetworkSettings` of a container's inspect, running or not."""
-        name = network_of(mode)
-        network = self._networks.get(name or "")
-        return network_settings(name, network.identity if network else "", self.endpoint(container_id))
+    def network_settings(self, container_id: str, networks: Mapping[str, EndpointConfig]) -> dict[str, Any]:
+        """`NetworkSettings` of a container's inspect, running or not. `networks` are those it is to be on."""
+        shown = {
+            name: (self._networks[name].identity if name in self._networks else "", config)
+            for name, config in networks.items()
+        }
+        sandbox = self._sandboxes.get(container_id)
+        return network_settings(shown, sandbox.describe() if sandbox else None)
 
     async def reaches_world(self) -> bool:
         """Whether containers on a bridge can reach more than each other."""
@@ -226,7 +278,7 @@ class Networks:
 
     async def close(self) -> None:
         """Leave the host as `open` found it."""
-        for container_id in [*self._connections]:
+        for container_id in [*self._sandboxes]:
             await self.disconnect(container_id)
         for network in self._networks.values():
             with contextlib.suppress(EngineError, OSError):
@@ -235,8 +287,8 @@ class Networks:
         self._thread.close()
 
     def list(self) -> list[dict[str, Any]]:
-        """The body of `GET /networks`: as `inspect`, without the containers."""
-        return [network.describe() | {"Containers": {}} for network in self._networks.values()]
+        """Every network, as `inspect` shows it."""
+        return [network.describe() for network in self._networks.values()]
 
 
 def interface_name(state_dir: Path) -> str:
@@ -253,11 +305,9 @@ def network_of(mode: str) -> str | None:
 
 def _identity(database: Database, name: str) -> tuple[str, str, str]:
     """(name, id, created) of a network that is always there: made up once, then remembered."""
-    database.create_tables(SCHEMA)
-    now = datetime.now(UTC).isoformat().replace("+00:00", "Z")
     database.execute(
         "INSERT OR IGNORE INTO networks (name, id, created) VALUES (?, ?, ?)",
-        (name, secrets.token_hex(32), now),
+        (name, secrets.token_hex(32), rfc3339()),
     )
     row = database.row("SELECT name, id, created FROM networks WHERE name = ?", (name,))
     assert row

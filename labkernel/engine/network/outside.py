@@ -15,7 +15,7 @@ from pathlib import Path
 
 from labkernel.engine.linux import rtnetlink
 from labkernel.engine.linux.nftables import nftables_socket
-from labkernel.engine.network.firewall import Firewall
+from labkernel.engine.network.firewall import BridgeRules, Firewall
 from labkernel.engine.network.namespaces import NamespaceThread, set_sysctl
 from labkernel.engine.network.user_mode import UserModeNetwork
 
@@ -67,11 +67,11 @@ class Outside:
             return socket.socket(socket.AF_INET, kind)
         return await self._thread.run(socket.socket, socket.AF_INET, kind)
 
-    async def add_gateway(self, interface: str, gateway: ipaddress.IPv4Interface) -> None:
+    async def add_gateway(self, rules: BridgeRules, gateway: ipaddress.IPv4Interface) -> None:
         """Give the outer end of a bridge's uplink the gateway's address, and let its containers out."""
-        await self._thread.run(self._add_gateway, interface, gateway)
+        await self._thread.run(self._add_gateway, rules.interface, gateway)
         if self.firewall:
-            self.firewall.add_bridge(interface, gateway.network)
+            self.firewall.add_bridge(rules, gateway.network)
         if self._starting:
             await asyncio.shield(self._starting)
 
@@ -85,6 +85,12 @@ class Outside:
             # then.
             set_sysctl("net/ipv4/ip_forward", "1")
             self._forwards = Path("/proc/sys/net/ipv4/ip_forward").read_text().strip() == "1"
+
+    def remove_gateway(self, rules: BridgeRules) -> None:
+        """Undo `add_gateway`. Runs in the thread."""
+        self.remove_interface(rules.interface)
+        if self.firewall:
+            self.firewall.remove_bridge(rules)
 
     def remove_interface(self, name: str) -> None:
         """Remove a bridge's interface, if it is there, and with it the uplink. Runs in the thread."""

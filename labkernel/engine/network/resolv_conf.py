@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 from collections.abc import Sequence
 from functools import lru_cache
@@ -49,16 +50,16 @@ def container_resolv_conf(host: str, *, nameservers: Sequence[str] = ()) -> str:
 
 def usable_nameservers(host: str) -> list[str]:
     """The servers of the file that are IPv4 and not on the loopback."""
+    return [server for server in nameservers(host) if not ipaddress.IPv4Address(server).is_loopback]
+
+
+def nameservers(host: str) -> list[str]:
+    """The servers of the file that are IPv4."""
     found = []
     for line in host.splitlines():
-        if not _is_nameserver(line):
-            continue
-        try:
-            address = ipaddress.ip_address(line.split()[1])
-        except (IndexError, ValueError):
-            continue
-        if address.version == 4 and not address.is_loopback:
-            found.append(str(address))
+        if _is_nameserver(line):
+            with contextlib.suppress(IndexError, ValueError):
+                found.append(str(ipaddress.IPv4Address(line.split()[1])))
     return found
 
 
