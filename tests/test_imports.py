@@ -81,17 +81,18 @@ LAYERS = {
     _IMAGE: Layer((_DISTRIBUTION, _LINUX), ("zstandard",)),
     _DISTRIBUTION: Layer(),
     _CATALOG: Layer((_LINUX,), ("debian", "pysequoia", "zstandard", "requests", "urllib3")),
-    _NETWORK: Layer((_LINUX,), ("pyroute2",)),
+    _NETWORK: Layer((_LINUX,), ("dns",)),
     _RUNTIME: Layer((_LINUX, "labkernel.engine.runtime.launcher"), ("pyseccomp",)),
     # Started as `python -I -S`: nothing installed is within its reach.
     "labkernel.engine.runtime.launcher": Layer((_LINUX,)),
     _LINUX: Layer(),
+    "labkernel.engine.timestamps": Layer(("labkernel.engine.errors",)),
     "labkernel.engine.database": Layer(("labkernel.engine.errors",)),
     "labkernel.engine.errors": Layer(),
 }
 
 # At the bottom of the engine, for all of it but what runs without the package.
-_BOTTOM = ("labkernel.engine.errors", "labkernel.engine.database")
+_BOTTOM = ("labkernel.engine.errors", "labkernel.engine.database", "labkernel.engine.timestamps")
 _ALONE = (_LINUX, "labkernel.engine.runtime.launcher", *_BOTTOM)
 
 

@@ -9,8 +9,6 @@ from labkernel.engine.api.http import Answer, Request, Response
 from labkernel.engine.containers import field_types
 from labkernel.engine.engine import Engine
 from labkernel.engine.errors import Forbidden, InvalidParameter, NotFound
-from labkernel.engine.network.definition import EndpointConfig
-from labkernel.engine.network.network import Network
 from labkernel.engine.timestamps import parse_time
 
 _FILTERS = frozenset(["dangling", "driver", "id", "label", "name", "scope", "type"])
@@ -62,7 +60,7 @@ async def create(engine: Engine, request: Request) -> Answer:
     field_types.check(body, field_types.NETWORK)
     network = await engine.networks.create(body)
     _publish(engine, "create", network)
-    return Response.json({"Id": network.identity, "Warning": ""}, 201)
+    return Response.json({"Id": network["Id"], "Warning": ""}, 201)
 
 
 async def remove(engine: Engine, request: Request) -> Answer:
@@ -74,19 +72,18 @@ async def remove(engine: Engine, request: Request) -> Answer:
 async def connect(engine: Engine, request: Request) -> Answer:
     body = await request.json()
     field_types.check(body, field_types.NETWORK_CONNECT)
-    network = engine.networks.find(request.parameters["name"])
+    name = engine.networks.inspect(request.parameters["name"])["Name"]
     container = engine.containers.get(body.get("Container") or "")
-    config = EndpointConfig.requested(body.get("EndpointConfig"))
-    await engine.containers.lifecycle.connect(container, network, config)
+    await engine.containers.lifecycle.connect(container, name, body.get("EndpointConfig"))
     return Response.empty(200)
 
 
 async def disconnect(engine: Engine, request: Request) -> Answer:
     body = await request.json()
     field_types.check(body, field_types.NETWORK_DISCONNECT)
-    network = engine.networks.find(request.parameters["name"])
+    name = engine.networks.inspect(request.parameters["name"])["Name"]
     container = engine.containers.get(body.get("Container") or "")
-    await engine.containers.lifecycle.disconnect(container, network.name)
+    await engine.containers.lifecycle.disconnect(container, name)
     return Response.empty(200)
 
 
@@ -113,5 +110,5 @@ async def prune(engine: Engine, request: Request) -> Answer:
     return Response.json({"NetworksDeleted": deleted or None})
 
 
-def _publish(engine: Engine, action: str, network: Network) -> None:
-    engine.events.publish("network", action, network.identity, name=network.name, type=network.driver)
+def _publish(engine: Engine, action: str, network: dict[str, Any]) -> None:
+    engine.events.publish("network", action, network["Id"], name=network["Name"], type=network["Driver"])

@@ -19,7 +19,6 @@ from labkernel.engine.errors import Conflict, InvalidParameter, NotModified, Sys
 from labkernel.engine.events import Events
 from labkernel.engine.network.definition import EndpointConfig
 from labkernel.engine.network.descriptions import Endpoint
-from labkernel.engine.network.network import Network
 from labkernel.engine.network.networks import Networks
 from labkernel.engine.network.ports import requested_ports
 from labkernel.engine.runtime.client import Launcher, Started, StartFailed
@@ -89,10 +88,12 @@ class Lifecycle:
             "network", action, endpoint.network_id, container=container.id, name=name, type=kind
         )
 
-    async def connect(self, container: Container, network: Network, config: EndpointConfig) -> None:
-        """Put the container on one more network, now or when it starts. Raises Forbidden, Conflict,
-        InvalidParameter, System.
+    async def connect(self, container: Container, name: str, settings: Mapping[str, Any] | None) -> None:
+        """Put the container on one more network, now or when it starts; `settings` are EndpointSettings.
+
+        Raises NotFound, Forbidden, Conflict, InvalidParameter, System.
         """
+        network, config = self._networks.find(name), EndpointConfig.requested(settings)
         async with container.lock:
             networking.check_connect(container, network.name, config)
             sandbox = self._networks.sandbox(container.id)
@@ -103,16 +104,17 @@ class Lifecycle:
             container.networks[network.name] = config
             self._save(container)
 
-    async def disconnect(self, container: Container, name: str, *, force: bool = False) -> None:
-        """Undo `connect`. Raises Forbidden, NotFound, Conflict."""
+    async def disconnect(self, container: Container, name: str) -> None:
+        """Undo `connect`. Raises NotFound, Forbidden."""
+        network = self._networks.find(name)
         async with container.lock:
-            networking.check_disconnect(container, name)
+            networking.check_disconnect(container, network.name)
             sandbox = self._networks.sandbox(container.id)
             if sandbox is not None and container.state.running:
-                endpoint = await sandbox.leave(self._networks.find(name))
+                endpoint = await sandbox.leave(network)
                 rewrite_etc(container, sandbox)
                 self.network_event(container, "disconnect", endpoint)
-            del container.networks[name]
+            del container.networks[network.name]
             self._save(container)
 
     # start
@@ -155,7 +157,7 @@ class Lifecycle:
             ports=requested_ports(host_config, exposed),
             exposed=exposed,
             nameservers=host_config["Dns"] or (),
-            networks=container.networks,
+            wanted=container.networks,
         )
         bundle = write_bundle(container, self._lower(container), sandbox, shared)
         stdin, stdout, stderr = container.stdio.open()

@@ -107,8 +107,8 @@ class Networks:
 
     # networks of the user's
 
-    async def create(self, body: Mapping[str, Any]) -> Network:
-        """Make a network from the body of `POST /networks/create`.
+    async def create(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Make a network from the body of `POST /networks/create`; what `inspect` says of it.
 
         Raises InvalidParameter, Forbidden, NotFound, NotOffered; Conflict when the name is taken.
         """
@@ -124,7 +124,7 @@ class Networks:
             "INSERT INTO user_networks VALUES (?, ?, ?, ?)",
             (identity, definition.name, created, json.dumps(definition.stored())),
         )
-        return self._add(identity, created, definition)
+        return self._add(identity, created, definition).describe()
 
     def _subnets(self) -> list[ipaddress.IPv4Network]:
         return [
@@ -151,8 +151,10 @@ class Networks:
         self._networks[network.name] = network
         return network
 
-    async def remove(self, name: str) -> Network:
-        """Raises NotFound, Forbidden: it is always there, or somebody is on it."""
+    async def remove(self, name: str) -> dict[str, Any]:
+        """Returns what `inspect` said of it. Raises NotFound, Forbidden: it is always there, or somebody is
+        on it.
+        """
         network = self.find(name)
         if not network.user_defined:
             raise Forbidden(f"{network.name} is a pre-defined network and cannot be removed")
@@ -166,7 +168,7 @@ class Networks:
         self._database.execute("DELETE FROM user_networks WHERE id = ?", (network.identity,))
         del self._networks[network.name]
         await network.close()
-        return network
+        return network.describe()
 
     # containers
 
@@ -179,15 +181,16 @@ class Networks:
         ports: Sequence[PortBinding] = (),
         exposed: Iterable[str] = (),
         nameservers: Sequence[str] = (),
-        networks: Mapping[str, EndpointConfig] | None = None,
+        wanted: Mapping[str, EndpointConfig] | None = None,
     ) -> Sandbox:
         """Give a starting container its network.
 
         `mode` is HostConfig.NetworkMode: "", "default", "bridge", "none", "host", a network of the user's or
         "container:ID". `name` is the container's. `ports` come from `ports.requested_ports`, `exposed` are
-        "80/tcp" keys; `nameservers` are asked instead of the host's. `networks` are all that it is to be on,
-        by name, where that is not the mode's alone. Raises NotFound for an unknown network and System, in
-        Docker's words, when a port is taken.
+        "80/tcp" keys; `nameservers` are asked instead of the host's. `wanted` are all the networks that it is
+        to be on, by name, where that is not the mode's alone.
+
+        Raises NotFound for an unknown network and System, in Docker's words, when a port is taken.
         """
         if container_id in self._sandboxes:
             raise Conflict(f"endpoint with name {name} already exists in network {mode}")
@@ -196,8 +199,8 @@ class Networks:
         if mode.startswith("container:"):
             sandbox.shares = self._sandbox_to_share(mode.partition(":")[2])
         else:
-            wanted = networks or {network_of(mode) or "": EndpointConfig()}
-            found = [(self.find(name), config) for name, config in wanted.items()]
+            names = wanted or {network_of(mode) or "": EndpointConfig()}
+            found = [(self.find(name), asked) for name, asked in names.items()]
             try:
                 for network, endpoint_config in found:
                     await sandbox.join(network, endpoint_config)

@@ -13,9 +13,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from labkernel.engine.containers.logs import PART, Entry, Log, parse_time
+from labkernel.engine.containers.logs import PART, Entry, Log
 from labkernel.engine.errors import InvalidParameter
-from labkernel.engine.timestamps import rfc3339
+from labkernel.engine.timestamps import parse_time, rfc3339
 
 
 async def _all(entries: AsyncIterator[Entry]) -> list[Entry]:

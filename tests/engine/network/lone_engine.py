@@ -24,7 +24,7 @@ from labkernel.engine.database import Database
 from labkernel.engine.errors import EngineError
 from labkernel.engine.network.networks import Networks
 from labkernel.engine.network.ports import requested_ports
-from tests.engine.network.places import fetch, says, tcp_server, wait_for
+from tests.engine.network.places import connect, fetch, says, tcp_server, wait_for
 from tests.support.source_tree import REPOSITORY
 
 PORT = 8080
@@ -37,12 +37,12 @@ async def main(directory: Path, privilege: str, outside: list[str]) -> None:
     networks = await Networks.open(state_dir=directory, database=database, rootless=privilege == "user")
     report: dict[str, Any] = {"limits": networks.limits()}
     ports = requested_ports({"PortBindings": {"80/tcp": [{"HostPort": str(PORT)}]}})
-    web = await networks.connect("web", "bridge", name="web", ports=ports)
-    other = await networks.connect("other", "bridge", name="other")
+    web = await connect(networks, "web", "bridge", name="web", ports=ports)
+    other = await connect(networks, "other", "bridge", name="other")
     assert web.netns_path
     try:
         low = requested_ports({"PortBindings": {"80/tcp": [{"HostPort": "80"}]}})
-        await networks.connect("low", "bridge", name="low", ports=low)
+        await connect(networks, "low", "bridge", name="low", ports=low)
     except EngineError as error:
         report["low port"] = [error.message, error.hint]
     with tcp_server(web.netns_path, 80, says(b"web")):

@@ -10,10 +10,12 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from labkernel.engine.linux.namespaces import CLONE_NEWNET, setns, unshare
+from labkernel.engine.network.networks import Networks
 
 THREAD_NETNS = "/proc/thread-self/ns/net"
 #: The host's address on the wire to the world, and the world's: from the blocks reserved for documentation.
@@ -144,3 +146,38 @@ def wait_for(condition: Callable[[], object], seconds: float = 5) -> None:
     while not condition():
         assert time.monotonic() < deadline, "waited in vain"
         time.sleep(0.01)
+
+
+@dataclass(frozen=True)
+class Place:
+    """What a container that is on one network finds."""
+
+    netns_path: str | None
+    resolv_conf: str
+    ports: dict[str, list[dict[str, str]] | None]
+    address: str = ""
+    prefix_length: int = 0
+    gateway: str = ""
+    mac: str = ""
+    network_id: str = ""
+    network_name: str = ""
+    endpoint_id: str = ""
+
+
+async def connect(networks: Networks, container_id: str, mode: str, **wishes: Any) -> Place:
+    """`Networks.connect`, and what came of it."""
+    sandbox = await networks.connect(container_id, mode, **wishes)
+    common = (sandbox.netns_path, sandbox.resolv_conf, sandbox.ports)
+    if not sandbox.endpoints:
+        return Place(*common)
+    (endpoint,) = sandbox.endpoints.values()
+    return Place(
+        *common,
+        address=endpoint.address,
+        prefix_length=endpoint.prefix_length,
+        gateway=endpoint.gateway,
+        mac=endpoint.mac,
+        network_id=endpoint.network_id,
+        network_name=endpoint.network_name,
+        endpoint_id=endpoint.endpoint_id,
+    )

@@ -12,9 +12,10 @@ import pytest
 
 from labkernel.engine.database import Database
 from labkernel.engine.errors import EngineError, InvalidParameter
+from labkernel.engine.network.definition import EndpointConfig
 from labkernel.engine.network.networks import Networks
 from labkernel.engine.network.ports import requested_ports
-from tests.engine.network.places import Machine
+from tests.engine.network.places import Machine, connect
 from tests.support.daemons import Daemon
 
 API = "/v1.41"
@@ -72,17 +73,18 @@ async def ours(
     networks = await Networks.open(state_dir=directory, database=database, rootless=False)
     try:
         host_config = HOST_CONFIG[mode]
-        await networks.connect(
+        await connect(
+            networks,
             "1" * 64,
             str(host_config["NetworkMode"]),
             name="one",
             ports=requested_ports(host_config),
             exposed=EXPOSED,
         )
-        running = networks.network_settings("1" * 64, str(host_config["NetworkMode"]))
+        running = networks.network_settings("1" * 64, {mode: EndpointConfig()})
         inspected = networks.inspect(mode)
         await networks.disconnect("1" * 64)
-        ended = networks.network_settings("1" * 64, str(host_config["NetworkMode"]))
+        ended = networks.network_settings("1" * 64, {mode: EndpointConfig()})
         return running, ended, networks.list(), inspected
     finally:
         await networks.close()
@@ -142,9 +144,9 @@ def test_a_taken_port_is_refused_in_docker_s_words(oracle: Daemon, machine: Mach
         networks = await Networks.open(state_dir=tmp_path, database=Database(tmp_path / "db"), rootless=False)
         try:
             ports = requested_ports(HOST_CONFIG["bridge"])
-            await networks.connect("1", "bridge", name="one", ports=ports)
+            await connect(networks, "1", "bridge", name="one", ports=ports)
             with pytest.raises(EngineError) as caught:
-                await networks.connect("2", "bridge", name="two", ports=ports)
+                await connect(networks, "2", "bridge", name="two", ports=ports)
             return caught.value.message
         finally:
             await networks.close()
