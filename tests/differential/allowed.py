@@ -58,6 +58,11 @@ ALLOWED = [
     Allowed("life.statistics/*: body.blkio_stats.*", "any", "null or empty: there is no such figure"),
     Allowed("streams.exec_in/missing: exit code: *", "pair", _AS_NEWER, (126, 127)),
     Allowed("others.given_to_containers/dns: body*", "value", "newer Docker writes the lines in our order"),
+    Allowed("networks.internal/way out*", "any", "nothing leads out of it; newer Docker agrees"),
+    Allowed("networks.internal/networks: inner.Gateway", "any", "nothing leads out of it; newer Docker agrees"),
+    Allowed("networks.connected_while_running/hosts after*", "any", "Docker leaves the old address there"),
+    Allowed("networks.refused/connect to nothing*", "any", "there is no such network; newer Docker agrees"),
+    Allowed("networks.*/disconnect again: status", "pair", "the present state forbids it", (500, 403)),
     # Requests that are wrong.
     Allowed("*hint", "added", "our errors say what to do next"),
     Allowed("*: status", "pair", "the caller's mistake is 400; newer Docker agrees", (500, 400)),

@@ -154,6 +154,7 @@ class Lifecycle:
             container.id,
             self._network_mode(container),
             name=container.name,
+            hostname=container.config["Hostname"],
             ports=requested_ports(host_config, exposed),
             exposed=exposed,
             nameservers=host_config["Dns"] or (),
@@ -339,7 +340,11 @@ class Lifecycle:
     async def _signal(self, container: Container, number: int) -> None:
         self._launcher.kill(container.id, number)
         if container.state.status == "paused":
-            await self._launcher.resume(container.id)  # a frozen process takes no signal
+            await self._resume(container)  # a frozen process takes no signal
+
+    async def _resume(self, container: Container) -> None:
+        await self._launcher.resume(container.id)
+        if container.state.status == "paused":  # it may have ended meanwhile
             container.state.status = "running"
 
     async def _ends_within(self, container: Container, seconds: float | None) -> bool:
@@ -367,6 +372,8 @@ class Lifecycle:
         if container.state.status == "paused":
             raise Conflict(f"Container {container.id} is already paused")
         await self._launcher.pause(container.id)
+        if not container.state.running:
+            raise Conflict(f"Container {container.id} is not running")
         container.state.status = "paused"
         self._save(container)
         self.publish(container, "pause")
@@ -375,8 +382,7 @@ class Lifecycle:
         """Raises Conflict unless the container is paused."""
         if container.state.status != "paused":
             raise Conflict(f"Container {container.id} is not paused")
-        await self._launcher.resume(container.id)
-        container.state.status = "running"
+        await self._resume(container)
         self._save(container)
         self.publish(container, "unpause")
 

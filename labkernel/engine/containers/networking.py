@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from labkernel.engine.containers.container import Container
-from labkernel.engine.errors import Conflict, Forbidden, InvalidParameter, NotFound
+from labkernel.engine.errors import Forbidden, InvalidParameter, NotFound
 from labkernel.engine.network.definition import EndpointConfig
 from labkernel.engine.network.networks import Networks, network_of
+
+_HOST = "container cannot be disconnected from host network or connected to host network"
 
 
 def requested(
@@ -57,17 +59,17 @@ def _check(name: str, endpoint: EndpointConfig) -> None:
 
 
 def check_connect(container: Container, network: str, endpoint: EndpointConfig) -> None:
-    """Whether a container may be put on one more network. Raises Conflict, Forbidden, InvalidParameter."""
+    """Whether a container may be put on one more network. Raises Forbidden, InvalidParameter."""
     if container.host_config["NetworkMode"].startswith("container:"):
-        raise Conflict(
+        raise InvalidParameter(
             "container sharing network namespace with another container or host cannot be connected to any"
             " other network"
         )
     on_host = "host" in container.networks
     if (on_host or network == "host") and container.state.running:
-        raise Forbidden("container cannot be disconnected from host network or connected to host network")
-    if "none" in container.networks or network == "none":
-        raise Forbidden(
+        raise InvalidParameter(_HOST)
+    if container.networks and ("none" in container.networks or network == "none"):
+        raise InvalidParameter(
             "container cannot be connected to multiple networks with one of the networks in private (none)"
             " mode"
         )
@@ -77,8 +79,8 @@ def check_connect(container: Container, network: str, endpoint: EndpointConfig) 
 
 
 def check_disconnect(container: Container, network: str) -> None:
-    """Raises Forbidden, Conflict."""
+    """Raises Forbidden, InvalidParameter."""
     if network == "host" and network in container.networks and container.state.running:
-        raise Forbidden("container cannot be disconnected from host network or connected to host network")
+        raise InvalidParameter(_HOST)
     if network not in container.networks:
         raise Forbidden(f"container {container.id} is not connected to network {network}")

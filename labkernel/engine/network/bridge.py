@@ -16,6 +16,7 @@ import contextlib
 import errno
 import heapq
 import ipaddress
+import itertools
 import os
 import socket
 import time
@@ -38,6 +39,8 @@ MAX_CONTAINERS = 1022
 READY, MOST_READY = 5, 10
 #: Interfaces get numbers of our choice, above those of the tunnels that some kernels put everywhere.
 UPLINK, FIRST_PORT = 100, 101
+_indexes = itertools.count(1 << 20)
+"""Of further interfaces in one namespace, whatever their bridges are: in the order that they came."""
 PORT_SECONDS = 1.0
 TEARDOWN_SECONDS = 10.0
 
@@ -303,7 +306,8 @@ class Bridge:
         plug = Plug(address, mac, namespace, port)
         try:
             # In a namespace with interfaces of other bridges the number may be taken.
-            inner = End(name, 0 if existing else port, mac)
+            index = next(_indexes) if existing else port
+            inner = End(name, index, mac)
             bridge.netlink.request(
                 rtnetlink.new_veth(
                     End(f"veth{port}", port), self._bridge_index, inner, namespace.descriptor, self.mtu
@@ -314,7 +318,6 @@ class Bridge:
                 bridge.netlink.request(rtnetlink.isolate_port(port), call="RTM_SETLINK")
             if existing:
                 existing.enter()
-            index = socket.if_nametoindex(name) if existing else port
             plug.silence = open_sysctl(f"net/ipv4/conf/{name}/arp_ignore")
             if plug.silence is not None:
                 os.write(plug.silence, b"8")

@@ -42,7 +42,7 @@ class Definition:
         """
         name = body.get("Name") or ""
         if not name.strip():
-            raise InvalidParameter("network name cannot be empty")
+            raise InvalidParameter(f"invalid name: {name}", hint="a network needs a name")
         if name in PREDEFINED:
             raise Forbidden(f"operation is not permitted on predefined {name} network ")
         driver = body.get("Driver") or "bridge"
@@ -106,7 +106,7 @@ def _check_options(options: Mapping[str, str]) -> None:
         value = options.get(_PREFIX + name)
         if value is not None and value.lower() not in ("1", "t", "true", "0", "f", "false"):
             raise InvalidParameter(
-                f'failed to parse {_PREFIX}{name} value: "{value}" (strconv.ParseBool: parsing "{value}":'
+                f'failed to parse {_PREFIX}{name} value: {value} (strconv.ParseBool: parsing "{value}":'
                 " invalid syntax)"
             )
     mtu = options.get(f"{_PREFIX}driver.mtu")
@@ -163,7 +163,7 @@ def _network(text: str) -> ipaddress.IPv4Network:
     except ValueError:
         pass
     raise InvalidParameter(
-        f"invalid subnet {text}: invalid CIDR block notation", hint="such as 172.28.0.0/16 (IPv4)"
+        f"Invalid subnet {text} : invalid CIDR address: {text}", hint="such as 172.28.0.0/16 (IPv4)"
     )
 
 

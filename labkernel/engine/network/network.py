@@ -105,6 +105,8 @@ class NoneNetwork(Network):
     async def join(
         self, namespace: NetworkNamespace | None, interface: str, config: EndpointConfig
     ) -> Membership:
+        if namespace is not None:
+            return Membership(namespace)
         making = asyncio.ensure_future(self.thread.run(new_namespace))
         try:
             made = await asyncio.shield(making)
@@ -197,7 +199,7 @@ class BridgeNetwork(Network):
                 "options": definition.options,
                 "labels": definition.labels,
                 "ipam": [definition.ipam()],
-                "ipam_options": definition.ipam_options or {},
+                "ipam_options": definition.ipam_options,
                 "internal": definition.internal,
                 "attachable": definition.attachable,
             }

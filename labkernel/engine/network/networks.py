@@ -178,6 +178,7 @@ class Networks:
         mode: str,
         *,
         name: str = "",
+        hostname: str = "",
         ports: Sequence[PortBinding] = (),
         exposed: Iterable[str] = (),
         nameservers: Sequence[str] = (),
@@ -194,7 +195,7 @@ class Networks:
         """
         if container_id in self._sandboxes:
             raise Conflict(f"endpoint with name {name} already exists in network {mode}")
-        config = SandboxConfig(container_id, name, ports, tuple(exposed), nameservers)
+        config = SandboxConfig(container_id, name, hostname, ports, tuple(exposed), nameservers)
         sandbox = Sandbox(config, self._thread, self._outside, self._host_ports)
         if mode.startswith("container:"):
             sandbox.shares = self._sandbox_to_share(mode.partition(":")[2])

@@ -35,6 +35,7 @@ class SandboxConfig:
 
     container_id: str
     name: str
+    hostname: str = ""
     ports: Sequence[PortBinding] = ()
     exposed: Sequence[str] = ()
     """ "80/tcp" keys."""
@@ -152,7 +153,8 @@ class Sandbox:
         self._namespace = self._namespace or membership.namespace
         aliases = [*config.aliases]
         if network.user_defined:
-            aliases += [alias for alias in [self.config.container_id[:12]] if alias not in aliases]
+            own = (self.config.container_id[:12], self.config.hostname)
+            aliases = list(dict.fromkeys([*aliases, *filter(None, own)]))
         endpoint = Endpoint(
             container_id=self.config.container_id,
             name=self.config.name,

@@ -1,0 +1,215 @@
+"""Networks of one's own."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+from urllib.parse import quote
+
+from tests.differential.recorder import Recorder, sorted_by, streams
+
+SUBNET = {"Config": [{"Subnet": "10.99.0.0/24", "IPRange": "10.99.0.128/25", "Gateway": "10.99.0.1"}]}
+
+
+def _network(api: Recorder, name: str, **settings: Any) -> str:
+    answer = api.need("POST", "/networks/create", {"Name": name, **settings})
+    return api.know(str(answer.json()["Id"]), name)
+
+
+def _inside(api: Recorder, container: str, name: str, command: str) -> None:
+    """What a shell in a running container prints."""
+    words = {"Cmd": ["sh", "-c", command], "AttachStdout": True, "AttachStderr": True}
+    identity = api.need("POST", f"/containers/{container}/exec", words).json()["Id"]
+    answer = api.need("POST", f"/exec/{identity}/start", {"Detach": False})
+    api.note(f"{name}: in {container}", streams(answer.body))
+
+
+def _networks_of(api: Recorder, container: str) -> Any:
+    return api.need("GET", f"/containers/{container}/json").json()["NetworkSettings"]["Networks"]
+
+
+def made_and_removed(api: Recorder) -> None:
+    create = api.post("create", "/networks/create", {"Name": "lesson", "Labels": {"course": "containers"}})
+    api.know(create.json()["Id"], "lesson")
+    api.post("again", "/networks/create", {"Name": "lesson", "CheckDuplicate": True})
+    _network(api, "inner", Internal=True, Attachable=True)
+    _network(
+        api,
+        "chosen",
+        IPAM=SUBNET,
+        Options={"com.docker.network.bridge.enable_icc": "false", "com.docker.network.driver.mtu": "1400"},
+    )
+    for name in ("lesson", "inner", "chosen"):
+        api.get(f"inspect {name}", f"/networks/{name}")
+    api.get("by the beginning of its id", f"/networks/{create.json()['Id'][:20]}")
+    for name, filters in {
+        "name": {"name": ["less"]},
+        "label": {"label": ["course=containers"]},
+        "custom": {"type": ["custom"]},
+        "dangling": {"dangling": ["true"]},
+        "driver": {"driver": ["bridge"]},
+    }.items():
+        api.get(f"by {name}", "/networks?filters=" + quote(json.dumps(filters)), read=sorted_by("Name"))
+    api.delete("remove", "/networks/lesson")
+    api.delete("remove again", "/networks/lesson")
+    pruned = api.need("POST", "/networks/prune").json()["NetworksDeleted"]
+    api.note("pruned", sorted(pruned))
+
+
+def refused(api: Recorder) -> None:
+    _network(api, "taken", IPAM={"Config": [{"Subnet": "10.98.0.0/24"}]})
+    for name, body in {
+        "no name": {},
+        "predefined": {"Name": "bridge"},
+        "unknown driver": {"Name": "x", "Driver": "pigeon"},
+        "second host network": {"Name": "x", "Driver": "host"},
+        "overlap": {"Name": "x", "IPAM": {"Config": [{"Subnet": "10.98.0.128/25"}]}},
+        "no subnet": {"Name": "x", "IPAM": {"Config": [{"Subnet": "lots"}]}},
+        "icc that is none": {"Name": "x", "Options": {"com.docker.network.bridge.enable_icc": "perhaps"}},
+        "wrong type": {"Name": 3},
+        "wrong labels": {"Name": "x", "Labels": ["a"]},
+    }.items():
+        api.post(name, "/networks/create", body)
+    api.post("no JSON", "/networks/create", b"{", Content_Type="application/json")
+    api.create("box", HostConfig={"NetworkMode": "nowhere"})
+    api.post("start on an unknown network", "/containers/box/start")
+    api.post("connect nobody", "/networks/taken/connect", {"Container": "nobody"})
+    api.post("connect to nothing", "/networks/nowhere/connect", {"Container": "box"})
+    two = {"EndpointsConfig": {"taken": {}, "bridge": {}}}
+    api.post("two at once", "/containers/create?name=two", {"Image": "busybox", "NetworkingConfig": two})
+    for name, endpoint, mode in (
+        ("address on bridge", {"IPAMConfig": {"IPv4Address": "172.17.0.9"}}, "bridge"),
+        ("address that is none", {"IPAMConfig": {"IPv4Address": "many"}}, "taken"),
+        ("address of another subnet", {"IPAMConfig": {"IPv4Address": "10.1.2.3"}}, "taken"),
+        ("alias on bridge", {"Aliases": ["web"]}, "bridge"),
+    ):
+        body = {
+            "Image": "busybox",
+            "Cmd": ["true"],
+            "HostConfig": {"NetworkMode": mode},
+            "NetworkingConfig": {"EndpointsConfig": {mode: endpoint}},
+        }
+        made = api.send("POST", f"/containers/create?name={name.replace(' ', '-')}", body)
+        if made.status < 400:
+            made = api.send("POST", f"/containers/{name.replace(' ', '-')}/start")
+        api.note(name, made.status >= 400 and made.json()["message"].rpartition(": ")[2])
+
+
+def names(api: Recorder) -> None:
+    """Who is found by which name, and from where."""
+    _network(api, "lesson")
+    _network(api, "other")
+    on_lesson = {"EndpointsConfig": {"lesson": {"Aliases": ["site", "Shop"]}}}
+    api.run(
+        "web",
+        *("httpd", "-f", "-h", "/etc"),
+        Hostname="host-of-web",
+        HostConfig={"NetworkMode": "lesson"},
+        NetworkingConfig=on_lesson,
+    )
+    api.run("near", "sleep", "1000", HostConfig={"NetworkMode": "lesson"})
+    api.run("far", "sleep", "1000", HostConfig={"NetworkMode": "other"})
+    api.run("default", "sleep", "1000")
+    fetch = "wget -T 3 -qO- http://{}/hostname 2>&1; echo $?"
+    for name in ("web", "site", "shop", "WEB", "web.lesson", "host-of-web", "nobody"):
+        _inside(api, "near", name, fetch.format(name))
+    for container in ("far", "default", "web"):
+        _inside(api, container, "web from there", fetch.format("web"))
+    address = _networks_of(api, "web")["lesson"]["IPAddress"]
+    api.know(address, "address of web")
+    _inside(api, "near", "backwards", f"nslookup {address} | grep -o 'name = .*'")
+    _inside(api, "near", "to the third", "ping -c 1 -W 1 far 2>&1 | tail -1")
+    _inside(api, "far", "by address", f"wget -T 1 -qO- http://{address}/hostname 2>&1 | head -1; echo $?")
+    _inside(api, "near", "resolv.conf", "grep -c 'nameserver 127.0.0.11' /etc/resolv.conf; grep -o ndots:0 /etc/resolv.conf")
+    _inside(api, "near", "who listens", "netstat -lnu | grep -c :53; true")
+    api.need("POST", "/containers/web/rename?name=shop2")
+    _inside(api, "near", "renamed", fetch.format("shop2"))
+    api.need("POST", "/containers/shop2/stop?t=0")
+    _inside(api, "near", "stopped", fetch.format("shop2"))
+
+
+def connected_while_running(api: Recorder) -> None:
+    _network(api, "one")
+    _network(api, "two", IPAM={"Config": [{"Subnet": "10.97.0.0/24"}]})
+    api.run("web", "httpd", "-f", "-h", "/etc", Hostname="web")
+    api.run("client", "sleep", "1000", HostConfig={"NetworkMode": "two"})
+    settings = {"Aliases": ["site"], "IPAMConfig": {"IPv4Address": "10.97.0.77"}}
+    api.post("connect", "/networks/two/connect", {"Container": "web", "EndpointConfig": settings})
+    api.post("again", "/networks/two/connect", {"Container": "web"})
+    api.note("networks", _networks_of(api, "web"))
+    api.note("its network", api.need("GET", "/networks/two").json()["Containers"])
+    _inside(api, "client", "found", "wget -T 3 -qO- http://site/hostname")
+    _inside(api, "web", "interfaces", "ip -o link | cut -d: -f2 | cut -d@ -f1")
+    _inside(api, "web", "hosts", "grep -c web /etc/hosts")
+    _inside(api, "web", "route", "ip route | grep default | grep -o 'dev.*' | sed 's/ *$//'")
+    api.post("disconnect", "/networks/two/disconnect", {"Container": "web"})
+    api.post("disconnect again", "/networks/two/disconnect", {"Container": "web"})
+    _inside(api, "web", "interfaces after", "ip -o link | cut -d: -f2 | cut -d@ -f1")
+    _inside(api, "web", "hosts after", "grep -c web /etc/hosts")
+    _inside(api, "client", "gone", "wget -T 3 -qO- http://site/hostname 2>&1; echo $?")
+    api.post("disconnect from bridge", "/networks/bridge/disconnect", {"Container": "web"})
+    _inside(api, "web", "alone", "ip -o link | cut -d: -f2 | cut -d@ -f1; ip route")
+    api.delete("remove a network in use", "/networks/two")
+    api.post("to host", "/networks/host/connect", {"Container": "web"})
+    api.post("to none", "/networks/none/connect", {"Container": "web"})
+
+
+def connected_before_the_start(api: Recorder) -> None:
+    _network(api, "one")
+    _network(api, "two")
+    api.create("box", Cmd=["sleep", "1000"], HostConfig={"NetworkMode": "one"})
+    api.post("connect", "/networks/two/connect", {"Container": "box"})
+    api.note("before", sorted(_networks_of(api, "box")))
+    api.need("POST", "/containers/box/start")
+    api.note("networks", sorted(_networks_of(api, "box")))
+    _inside(api, "box", "addresses", "ip -o -4 addr | wc -l")
+    api.need("POST", "/containers/box/restart?t=0")
+    api.note("after a restart", sorted(_networks_of(api, "box")))
+    api.need("POST", "/containers/box/kill")
+    api.need("POST", "/containers/box/wait")
+    api.post("disconnect", "/networks/one/disconnect", {"Container": "box"})
+    api.note("networks left", sorted(_networks_of(api, "box")))
+    api.post("start on what is left", "/containers/box/start")
+    api.note("and then", sorted(_networks_of(api, "box")))
+
+
+def internal(api: Recorder) -> None:
+    _network(api, "inner", Internal=True)
+    api.run("one", "httpd", "-f", "-h", "/etc", Hostname="one", HostConfig={"NetworkMode": "inner"})
+    api.run("two", "sleep", "1000", HostConfig={"NetworkMode": "inner"})
+    _inside(api, "two", "neighbour", "wget -T 3 -qO- http://one/hostname")
+    _inside(api, "two", "way out", "ip route | grep -c default")
+    api.note("networks", _networks_of(api, "one"))
+
+
+def published(api: Recorder) -> None:
+    """Ports follow the network that leads out."""
+    _network(api, "alpha")
+    ports = {"PortBindings": {"80/tcp": [{"HostPort": "8099"}]}}
+    api.run(
+        *("web", "httpd", "-f", "-h", "/etc"),
+        Hostname="web",
+        ExposedPorts={"80/tcp": {}},
+        HostConfig={"NetworkMode": "alpha", **ports},
+    )
+    fetch = ["wget", "-T", "3", "-qO-", "http://127.0.0.1:8099/hostname"]
+    api.note("from the host", api.daemon.room.run(fetch).stdout)
+    api.note("ports", api.need("GET", "/containers/web/json").json()["NetworkSettings"]["Ports"])
+    api.need("POST", "/networks/bridge/connect", {"Container": "web"})
+    api.need("POST", "/networks/alpha/disconnect", {"Container": "web"})
+    api.note("after the change", api.daemon.room.run(fetch).stdout)
+
+
+def events(api: Recorder) -> None:
+    start = json.loads(api.daemon.run(["sh", "-c", "sleep 1.1; date +%s"]).stdout)
+    _network(api, "lesson")
+    api.run("box", "sleep", "1000", HostConfig={"NetworkMode": "lesson"})
+    api.need("POST", "/networks/bridge/connect", {"Container": "box"})
+    api.need("POST", "/networks/bridge/disconnect", {"Container": "box"})
+    api.need("DELETE", "/containers/box?force=1")
+    api.need("DELETE", "/networks/lesson")
+    end = api.daemon.run(["sh", "-c", "sleep 1.1; date +%s"]).stdout.strip()
+    wanted = quote(json.dumps({"type": ["network"]}))
+    answer = api.need("GET", f"/events?since={start}&until={end}&filters={wanted}")
+    found = [event for event in answer.json_lines() if event["time"] >= start]
+    api.note("seen", [[event["Action"], event["Actor"]["Attributes"]] for event in found])
