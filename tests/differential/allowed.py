@@ -59,7 +59,9 @@ ALLOWED = [
     Allowed("streams.exec_in/missing: exit code: *", "pair", _AS_NEWER, (126, 127)),
     Allowed("others.given_to_containers/dns: body*", "value", "newer Docker writes the lines in our order"),
     Allowed("networks.internal/way out*", "any", "nothing leads out of it; newer Docker agrees"),
-    Allowed("networks.internal/networks: inner.Gateway", "any", "nothing leads out of it; newer Docker agrees"),
+    Allowed(
+        "networks.internal/networks: inner.Gateway", "any", "nothing leads out of it; newer Docker agrees"
+    ),
     Allowed("networks.connected_while_running/hosts after*", "any", "Docker leaves the old address there"),
     Allowed("networks.refused/connect to nothing*", "any", "there is no such network; newer Docker agrees"),
     Allowed("networks.*/disconnect again: status", "pair", "the present state forbids it", (500, 403)),
