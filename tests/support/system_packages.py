@@ -28,6 +28,7 @@ PROGRAMS = {
     "useradd": ("passwd", "throw-away users"),
     "mkfs.ext4": ("e2fsprogs", "a fresh file system under the benchmarks"),
     "skopeo": ("skopeo", "reads and writes the archives of images, as OCI tools do"),
+    "docker-compose": ("docker-compose", "a client that nobody here wrote"),
     "docker-registry": ("docker-registry", "the registry to pull from and push to"),
     "setpriv": ("util-linux", "processes without single capabilities"),
     "mmdebstrap": ("mmdebstrap", "the peer that knows what a minimal Debian holds"),
