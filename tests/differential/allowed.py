@@ -101,6 +101,7 @@ ALLOWED = [
     Allowed("streams.exec_in/start again: *", "any", _EARLY),
     Allowed("images.loaded/*: *", "any", _EARLY),
     Allowed("streams.exec_refused/container ended: start: *", "any", "the reason: its container has ended"),
+    Allowed("streams.logs/stdout=1&since=5m: *", "any", "a duration is one, as for the client"),
     Allowed("streams.logs/stdout=1&tail=many: *", "any", "a number that is none is not taken as all"),
     Allowed(
         "create.refused_host_configs/*ulimit: start: body.message", "value", "no runtime below to be quoted"
@@ -151,3 +152,29 @@ ALLOWED = [
         "build.wrong_contexts/ignored files: body*", "value", ".dockerignore counts whoever sends the context"
     ),
 ]
+
+_TOLD = "there are no control groups for an ordinary user here, and `docker info` says so"
+_NO_WAY_OUT = "an ordinary user's containers have no way out here: nobody answers questions for names"
+
+_ONE_ID = "there is one user id and one group id, and `docker info` says so"
+_ORDINARY = [
+    Allowed("system.info/info: body.Warnings", "any", _TOLD),
+    Allowed("life.updating/*: body.Warnings", "any", _TOLD),
+    Allowed("life.statistics/*", "any", _TOLD),
+    Allowed("networks.names/web from there: in default: *", "any", _NO_WAY_OUT),
+    Allowed("others.inside_of_containers/mounts: *", "any", "device files can only be the host's, mounted"),
+    Allowed("others.inside_of_containers/sysctls: *", "any", "as many groups as the user has"),
+    Allowed("others.given_to_containers/memory: *", "any", _TOLD),
+    Allowed("others.given_to_containers/tmpfs: *", "any", "root's id, as the host's /proc/mounts shows it"),
+]
+_SINGLE = [
+    Allowed("streams.exec_in/user: output: *", "any", _ONE_ID),
+    Allowed("files.fetch/fetch /srv*: body*.owner*", "any", _ONE_ID),
+    Allowed("others.inside_of_containers/identity: *", "any", _ONE_ID),
+    Allowed("others.given_to_containers/groups: *", "any", _ONE_ID),
+]
+ALLOWED_TO: dict[str, list[Allowed]] = {
+    "user_engine": _ORDINARY,
+    "single_uid_engine": [*_ORDINARY, *_SINGLE],
+}
+"""What differs besides for an engine of an ordinary user's: with a range of ids, and with one only."""

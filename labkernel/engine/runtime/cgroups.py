@@ -137,7 +137,8 @@ class Cgroups:
         why = f" ({'; '.join(sorted(set(self.reasons)))})" if self.reasons else ""
         if not self.version:
             return [
-                f"Containers can not be limited, measured or paused: no control group is writable here{why}."
+                f"Containers can not be limited: no control group is writable here{why}."
+                " They are measured from /proc, and paused by signals, which programs can notice."
             ]
         words = {
             "memory": "memory",
@@ -180,8 +181,13 @@ class Cgroups:
         top = self.v1.get(controller)
         return None if top is None else top / container_id
 
+    @property
+    def freezes(self) -> bool:
+        """Whether there is a freezer."""
+        return self.v2 is not None or "freezer" in self.v1
+
     def freeze(self, container_id: str) -> None:
-        """Stop every process of the container where it is. Raises System where there is no freezer."""
+        """Stop every process of the container where it is, by the freezer."""
         self._set_freezer(container_id, "1", "FROZEN")
 
     def thaw(self, container_id: str) -> None:
@@ -190,10 +196,7 @@ class Cgroups:
 
     def _set_freezer(self, container_id: str, v2_value: str, v1_value: str) -> None:
         directory = self.directory(container_id, "freezer")
-        if directory is None:
-            raise System(
-                "Cannot pause: this machine has no freezer to use", hint="; ".join(self.limits()) or None
-            )
+        assert directory is not None
         try:
             if self.v2 is not None:
                 (directory / "cgroup.freeze").write_text(v2_value)

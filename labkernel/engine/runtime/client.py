@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from labkernel.engine.errors import System
-from labkernel.engine.runtime import seccomp
+from labkernel.engine.runtime import process_group, seccomp
 from labkernel.engine.runtime.cgroups import Cgroups
 from labkernel.engine.runtime.launcher.process import LARGEST_MESSAGE, mapped_ids
 from labkernel.engine.runtime.spec import SECCOMP_ANNOTATION, Resources, resources_spec
@@ -220,12 +220,18 @@ class Launcher:
             self._send({"do": "kill", "key": key, "signal": int(signal)}, [])
 
     async def pause(self, container_id: str) -> None:
-        """Freeze every process of the container. Raises errors.System where there is no freezer."""
-        await asyncio.to_thread(self._cgroups.freeze, container_id)
+        """Stop every process of the container where it is. Raises errors.System when one does not stop."""
+        if self._cgroups.freezes:
+            await asyncio.to_thread(self._cgroups.freeze, container_id)
+        else:
+            await asyncio.to_thread(process_group.stop, lambda: self.processes(container_id))
 
     async def resume(self, container_id: str) -> None:
         """Undo `pause`."""
-        await asyncio.to_thread(self._cgroups.thaw, container_id)
+        if self._cgroups.freezes:
+            await asyncio.to_thread(self._cgroups.thaw, container_id)
+        else:
+            process_group.resume(self.processes(container_id))
 
     async def update(self, container_id: str, resources: Resources) -> list[str]:
         """Change the limits of a running container; returns warnings. What `resources` does not limit stays
@@ -239,7 +245,9 @@ class Launcher:
         """What the container has used: Docker's cpu_stats, memory_stats, pids_stats and blkio_stats (no
         network).
         """
-        return self._cgroups.stats(container_id)
+        if self._cgroups.version:
+            return self._cgroups.stats(container_id)
+        return process_group.measure(self.processes(container_id))
 
     def processes(self, container_id: str) -> list[int]:
         """The container's process ids in the engine's process namespace, [] when it is not running."""

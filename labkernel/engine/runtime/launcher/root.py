@@ -203,13 +203,15 @@ def _mount_new(kind: str, source: str, target: int, options: list[str]) -> None:
         m.mount(source, place, kind, flags, ",".join(data))
     except PermissionError:
         # These show a namespace, and only its owner may mount them. In a namespace of the host's an engine
-        # without root shows the host's own sysfs, to read, and no message queues.
+        # without root shows the host's own sysfs, to read, and processes, and no message queues.
         if kind == "mqueue":
             return
-        if kind != "sysfs":
+        is_hosts = kind == "sysfs" or (kind == "proc" and os.readlink("/proc/self") == str(os.getpid()))
+        if not is_hosts:
             raise
-        tree = m.open_tree(-100, "/sys", m.OPEN_TREE_CLONE | m.OPEN_TREE_CLOEXEC | m.AT_RECURSIVE)
-        _attach(tree, target, m.MOUNT_ATTR_RDONLY)
+        place, attributes = ("/sys", m.MOUNT_ATTR_RDONLY) if kind == "sysfs" else ("/proc", 0)
+        tree = m.open_tree(-100, place, m.OPEN_TREE_CLONE | m.OPEN_TREE_CLOEXEC | m.AT_RECURSIVE)
+        _attach(tree, target, attributes)
     except OSError as error:
         # devpts wants gid 5, "tty"; where only one id is mapped there is no such group.
         if kind != "devpts" or error.errno != errno.EINVAL:
