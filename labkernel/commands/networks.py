@@ -137,7 +137,7 @@ LS = Command(
 CREATE = Command(
     "create",
     "[OPTIONS] NETWORK",
-    "Make a network. labkernel's own engine does not offer this yet: all containers share the network bridge",
+    "Make a network: its containers find each other by name, and nobody else's",
     create,
     (
         text("driver", "d", "Kind of network", default="bridge"),
