@@ -55,7 +55,8 @@ def _check(request: Mapping[str, Any]) -> dict[str, Any]:
     os.setresuid(0, 0, 0)
     become_learner(exists=learner)
     os.environ.clear()
-    os.environ.update(environment(rootfs.HOME))
+    # No home: docker-py runs what the learner's ~/.docker/config.json names as a helper, and this is outside.
+    os.environ.update(environment(os.devnull))
     directory = Path(rootfs.HOME, request["name"])
     os.chdir(directory if directory.is_dir() else "/")
     version = "1.44"  # without an engine nobody can be asked: such checks look at files

@@ -26,6 +26,7 @@ from labkernel.course.outcome import Checked, Report
 from labkernel.grading.sandbox import birth
 from labkernel.grading.sandbox.limits import CellRun, Limits, SandboxEnded, SandboxError
 from labkernel.grading.sandbox.messages import pair, receive, send
+from labkernel.grading.sandbox.runner import environment
 from labkernel.grading.sandbox.slots import Slot, Slots
 
 BIRTH_SECONDS = 90.0
@@ -102,12 +103,11 @@ class Sandboxes:
 
     def _start_zygote(self, undo: contextlib.ExitStack) -> None:
         self._zygote, theirs = pair()
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("DOCKER_")}
         process = subprocess.Popen(
             [sys.executable, "-m", "labkernel.grading.sandbox.zygote", str(theirs.fileno())],
             pass_fds=[theirs.fileno()],
             stdin=subprocess.DEVNULL,
-            env=environment,
+            env=environment(os.path.expanduser("~")),  # a fork shows it for ever, in /proc/self/environ
             cwd="/",
             start_new_session=True,  # the terminal's signals are for the grader alone
         )
