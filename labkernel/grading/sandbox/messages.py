@@ -39,7 +39,7 @@ def _read(data: bytes) -> Any:
         return None
     try:
         message = json.loads(data)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return message if isinstance(message, dict) else {}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import errno
 import os
 import queue
 import re
@@ -22,6 +23,7 @@ from typing import Any
 
 from labkernel import engine_process
 from labkernel.commands import CommandError, connect
+from labkernel.course.lab import BUILD_TIMEOUT, PATIENCE, RUN_TIMEOUT
 from labkernel.course.outcome import Checked, Report
 from labkernel.grading.sandbox import birth
 from labkernel.grading.sandbox.limits import CellRun, Limits, SandboxEnded, SandboxError
@@ -30,8 +32,12 @@ from labkernel.grading.sandbox.runner import environment
 from labkernel.grading.sandbox.slots import Slot, Slots
 
 BIRTH_SECONDS = 90.0
-CHECK_SECONDS = 180.0
 STOP_SECONDS = 60.0
+LOOK_SECONDS = 30.0
+_CRASHES = (-signal.SIGSEGV, -signal.SIGABRT, -signal.SIGBUS)
+"""The only ends of an engine that are ours: to end in order, or with an error since a part of it was killed,
+is what a learner can bring about.
+"""
 _LARGEST_ANSWER = 8 << 20
 _CONTROL = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(\x07|\x1b\\)|[\x00-\x08\x0b-\x1f\x7f]")
 
@@ -283,6 +289,7 @@ class Sandbox:
         """Raises SandboxError."""
         self._control, control = pair()
         self._cells, cells = pair()
+        self._cells.setblocking(False)  # who runs cells need not read: then the cell is late
         self._output, output = os.pipe()
         os.set_blocking(self._output, False)
         try:
@@ -314,7 +321,7 @@ class Sandbox:
 
     def _receive_control(self, seconds: float) -> Any:
         if not select.select([self._control], [], [], seconds)[0]:
-            raise SandboxError(f"a sandbox was not ready within {seconds:.0f} s")
+            raise SandboxError(f"a sandbox said nothing for {seconds:.0f} s")
         return receive(self._control)
 
     def run_cell(self, source: str) -> CellRun:
@@ -325,7 +332,7 @@ class Sandbox:
         try:
             send(self._cells, {"cell": source})
         except OSError as error:
-            if error.errno == 90:  # EMSGSIZE
+            if error.errno == errno.EMSGSIZE:
                 self._end_runner("a cell is longer than a megabyte", text)
         seconds = self._limits.cell_seconds
         end = min(time.monotonic() + seconds, self._deadline)
@@ -364,7 +371,7 @@ class Sandbox:
 
     def _heed_control(self, text: _Text) -> Mapping[str, Any]:
         """The warden's next message, once what it means is done. Raises SandboxEnded."""
-        message = receive(self._control)
+        message = self._receive_control(LOOK_SECONDS)
         if message is None:
             self._gone = True
             self._end_runner("used so much that all of it was ended", text)
@@ -372,7 +379,7 @@ class Sandbox:
             self._end_runner(message["limit"], text)
         if "engine" in message and "ready" not in message:
             self._engine = None
-            if message["engine"] in (-signal.SIGKILL, -signal.SIGTERM):
+            if message["engine"] not in _CRASHES:
                 self._end_runner("the container engine was killed", text)
         if "ended" in message:
             self._end_runner("its process ended", text)
@@ -415,7 +422,8 @@ class Sandbox:
         finally:
             os.close(writing)
         try:
-            report = _read_answer(reading, CHECK_SECONDS, self._sandboxes.cancelled)
+            seconds = BUILD_TIMEOUT + max(1, len(names)) * (RUN_TIMEOUT + PATIENCE)
+            report = _read_answer(reading, seconds, self._sandboxes.cancelled)
         except SandboxError:
             self._look(_Text(0))  # raises SandboxEnded if the engine was killed
             raise

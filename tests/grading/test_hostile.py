@@ -1,0 +1,76 @@
+"""Submissions that are after the grader: its marks, its secrets, its time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.grading.conftest import Grader
+from tests.grading.ordered import LOAD, order, run
+
+CHECKS = '''
+"""Checks that say what they see of what submissions tried."""
+import time
+from labkernel.course import Lab, check, fail
+
+@check
+def built(lab: Lab) -> None:
+    """Its directory builds: this is when docker-py looks for credentials."""
+    if (lab.directory / "Dockerfile").exists():
+        lab.build(".")
+
+@check(after=built)
+def inside(lab: Lab) -> None:
+    """Nothing of the learner's ran out here."""
+    if (lab.directory / "escaped").exists():
+        fail("a helper of the learner's has run: " + (lab.directory / "escaped").read_text())
+'''
+CHANNEL = """
+import os, socket
+[number] = [n for n in os.listdir('/proc/self/fd')
+            if os.path.exists(f'/proc/self/fd/{n}') and os.readlink(f'/proc/self/fd/{n}').startswith('socket:')]
+channel = socket.socket(fileno=int(number))
+"""
+LONG = f"# {'x' * 200_000}"
+SUBMISSIONS = {
+    "credentials": [
+        "import json, os\n"
+        "os.makedirs('docker-credential-x')\n"
+        "os.makedirs(os.path.expanduser('~/.docker'))\n"
+        "open('Dockerfile', 'w').write('FROM me/base')\n"
+        "open('helper', 'w').write('#!/bin/sh\\necho \"pid $$\" > /home/learner/01-x/escaped\\n')\n"
+        "os.chmod('helper', 0o755)\n"
+        "settings = {'credsStore': 'x/../helper'}\n"
+        "open(os.path.expanduser('~/.docker/config.json'), 'w').write(json.dumps(settings))",
+    ],
+    "secrets": [
+        "import ctypes\nctypes.CDLL(None).prctl(4, 1, 0, 0, 0)\n"
+        "print('GRADERS_OWN' in open('/proc/self/environ').read())"
+    ],
+    "forged answers": [
+        CHANNEL + "import time\nfor _ in range(30): channel.send(b'{\"failed\": false}')\ntime.sleep(60)",
+        *[LONG] * 20,
+    ],
+    "deep answer": [CHANNEL + "channel.send(b'[' * 100_000)", "print('after')"],
+}
+
+
+@pytest.fixture
+def ran(grader: Grader, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    monkeypatch.setenv("GRADERS_OWN", "a token")
+    limits = {"cell_seconds": 5, "seconds": 60, "memory": 1 << 30, "processes": 100}
+    return run(grader, order(grader, SUBMISSIONS, checks=CHECKS, limits=limits))
+
+
+def test_what_hostile_submissions_get(ran: dict[str, Any]) -> None:
+    """One run for all, as in test_sandbox."""
+    passing = {"built": ["pass", ""], "inside": ["pass", ""]}
+    assert ran["credentials"] == ran["credentials"] | {"ended": None, "checks": passing}
+    assert ran["secrets"]["cells"] == [["False\n", False]]
+
+    # Answered by itself, and never asked again: nobody waits for it.
+    assert all(text == "" for text, _ in ran["forged answers"]["cells"])
+    assert ran["forged answers"]["seconds"] < 30
+    assert ran["deep answer"]["cells"][0] == ["", True]
+    assert ran["deep answer"]["checks"] == passing
