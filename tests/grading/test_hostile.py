@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.grading.conftest import Grader
-from tests.grading.ordered import LOAD, order, run
+from tests.grading.ordered import order, run
 
 CHECKS = '''
 """Checks that say what they see of what submissions tried."""
@@ -25,11 +25,20 @@ def inside(lab: Lab) -> None:
     """Nothing of the learner's ran out here."""
     if (lab.directory / "escaped").exists():
         fail("a helper of the learner's has run: " + (lab.directory / "escaped").read_text())
+
+@check
+def still(lab: Lab) -> None:
+    """Nothing of it runs on after its end."""
+    def size() -> int:
+        time.sleep(0.5)
+        return (lab.directory / "growing").stat().st_size
+    if (lab.directory / "growing").exists() and size() != size():
+        fail("it is still running")
 '''
 CHANNEL = """
 import os, socket
-[number] = [n for n in os.listdir('/proc/self/fd')
-            if os.path.exists(f'/proc/self/fd/{n}') and os.readlink(f'/proc/self/fd/{n}').startswith('socket:')]
+links = {n: f'/proc/self/fd/{n}' for n in os.listdir('/proc/self/fd')}
+[number] = [n for n, link in links.items() if os.path.lexists(link) and 'socket:' in os.readlink(link)]
 channel = socket.socket(fileno=int(number))
 """
 LONG = f"# {'x' * 200_000}"
@@ -52,6 +61,11 @@ SUBMISSIONS = {
         CHANNEL + "import time\nfor _ in range(30): channel.send(b'{\"failed\": false}')\ntime.sleep(60)",
         *[LONG] * 20,
     ],
+    "orphan": [
+        "import ctypes, time\nctypes.CDLL(None).prctl(1, 0, 0, 0, 0)\n"
+        "with open('growing', 'w') as file:\n"
+        "    while True: file.write('x'); file.flush(); time.sleep(0.01)"
+    ],
     "deep answer": [CHANNEL + "channel.send(b'[' * 100_000)", "print('after')"],
 }
 
@@ -65,12 +79,13 @@ def ran(grader: Grader, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
 def test_what_hostile_submissions_get(ran: dict[str, Any]) -> None:
     """One run for all, as in test_sandbox."""
-    passing = {"built": ["pass", ""], "inside": ["pass", ""]}
+    passing = {name: ["pass", ""] for name in ("built", "inside", "still")}
     assert ran["credentials"] == ran["credentials"] | {"ended": None, "checks": passing}
     assert ran["secrets"]["cells"] == [["False\n", False]]
 
     # Answered by itself, and never asked again: nobody waits for it.
     assert all(text == "" for text, _ in ran["forged answers"]["cells"])
     assert ran["forged answers"]["seconds"] < 30
+    assert ran["orphan"] == ran["orphan"] | {"ended": "a cell took longer than 5 s", "checks": passing}
     assert ran["deep answer"]["cells"][0] == ["", True]
     assert ran["deep answer"]["checks"] == passing

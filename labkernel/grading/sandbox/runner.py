@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any, NoReturn
 
 from labkernel.engine.linux import mounts as m
-from labkernel.engine.linux.namespaces import CLONE_NEWNS, CLONE_NEWPID, unshare
+from labkernel.engine.linux.namespaces import CLONE_NEWNS, unshare
 from labkernel.engine.linux.processes import die_with_parent, set_no_new_privileges
 from labkernel.grading.sandbox import rootfs
 from labkernel.grading.sandbox.messages import receive, send
@@ -61,19 +61,12 @@ def has_learner(process: int | str = "self") -> bool:
 
 
 def be(cells: socket.socket, output: int, directory: str, limits: Mapping[str, Any]) -> NoReturn:
-    """Become the runner. The calling process stays as its parent: when that is killed, so is all of it."""
-    die_with_parent()
-    # In a process namespace of its own it sees nobody else, and whatever it started ends with it.
-    unshare(CLONE_NEWPID | CLONE_NEWNS)
-    pid = os.fork()
-    if pid:
-        cells.close()
-        os.close(output)
-        _, status = os.waitpid(pid, 0)
-        code = os.waitstatus_to_exitcode(status)
-        os._exit(code if code >= 0 else 128 - code)
+    """Become the runner. It is process 1 of a namespace, where it sees nobody else: when it ends, all that it
+    started does.
+    """
     code = 1
     try:
+        unshare(CLONE_NEWNS)
         m.mount("proc", "/proc", "proc", m.MS_NOSUID | m.MS_NODEV | m.MS_NOEXEC)
         with open("/proc/self/oom_score_adj", "w") as file:
             file.write("1000")  # rather this one than the engine

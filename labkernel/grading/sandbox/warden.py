@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from labkernel.engine.linux.namespaces import CLONE_NEWPID, unshare
 from labkernel.grading.sandbox import rootfs, runner
 from labkernel.grading.sandbox.messages import receive, send
 
@@ -24,8 +25,6 @@ INTERVAL = 0.1
 ENGINE_SECONDS = 60.0
 GIVING_BACK_SECONDS = 5.0
 """Seconds that the kernel may need to take a killed process's memory and children away."""
-KILLED = 128 + signal.SIGKILL
-"""How the runner ends when the kernel has no memory left for it."""
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
@@ -42,6 +41,7 @@ def watch(request: Mapping[str, Any], control: socket.socket, cells: socket.sock
         if problem := _wait_for_engine(engine):
             send(control, {"error": problem})
             return
+    unshare(CLONE_NEWPID)  # for the one child that is still to come
     learner = os.fork()
     if learner == 0:
         control.close()
@@ -166,7 +166,7 @@ class _Watch:
                 return
             if pid == self._learner:
                 self._learner = None
-                if os.waitstatus_to_exitcode(status) == KILLED:
+                if os.waitstatus_to_exitcode(status) == -signal.SIGKILL:  # not by us: the kernel
                     self._tell({"limit": self._out_of_memory()})
                 self._tell({"ended": os.waitstatus_to_exitcode(status)})
             if self._engine and pid == self._engine.pid:
@@ -176,6 +176,7 @@ class _Watch:
     def _kill_learner(self) -> None:
         if self._learner is not None:
             os.kill(self._learner, signal.SIGKILL)
+            self._learner = None
 
     def _stop(self) -> None:
         """End the engine so that its directory can be built upon."""
