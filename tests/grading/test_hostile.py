@@ -87,5 +87,5 @@ def test_what_hostile_submissions_get(ran: dict[str, Any]) -> None:
     assert all(text == "" for text, _ in ran["forged answers"]["cells"])
     assert ran["forged answers"]["seconds"] < 30
     assert ran["orphan"] == ran["orphan"] | {"ended": "a cell took longer than 5 s", "checks": passing}
-    assert ran["deep answer"]["cells"][0] == ["", True]
+    assert ran["deep answer"]["cells"][0][1]
     assert ran["deep answer"]["checks"] == passing
