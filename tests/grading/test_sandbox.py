@@ -19,7 +19,8 @@ SUBMISSIONS = {
     "fork": ["import os\nwhile True: os.fork()", "print('after')"],
     "container forks": [
         LOAD,
-        "%docker run -d busybox sh -c 'while true; do sleep 60 & done'",
+        # A shell that may not fork ends; what it started stays only if it was not the container's first.
+        "%docker run -d busybox sh -c '(while true; do sleep 60 & done); sleep 60'",
         "import time\ntime.sleep(60)",
     ],
     "gigabyte": ["import sys\nfor _ in range(1024): sys.stdout.write('y' * (1 << 20))", "print('after')"],
