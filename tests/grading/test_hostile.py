@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.grading.conftest import Grader
-from tests.grading.ordered import order, run
+from tests.grading.ordered import LOAD, order, run
 
 CHECKS = '''
 """Checks that say what they see of what submissions tried."""
@@ -66,6 +66,24 @@ SUBMISSIONS = {
         "with open('growing', 'w') as file:\n"
         "    while True: file.write('x'); file.flush(); time.sleep(0.01)"
     ],
+    # A container is root beside the engine and beside process 1 of the sandbox.
+    "containers": [
+        LOAD,
+        "%docker run --rm -v /:/host busybox sh -c 'echo x=1 > /host/netrc.py'",
+        "%docker run --rm -v /run/labkernel:/x busybox true",
+        "%docker run --rm --cap-add SYS_PTRACE busybox true",
+        "%docker run --rm --pid host busybox true",
+        "%docker run -d --name box busybox sleep 60",
+        "%docker exec --privileged box true",
+        "import os\nos.mkdir('swapped')",
+        "%docker create --name late -v /home/learner/01-x/swapped:/host busybox touch /host/reached",
+        "os.rmdir('swapped')\nos.symlink('/', 'swapped')",
+        "%docker start -a late",
+        "%docker cp late:/host/etc/passwd stolen",
+        "os.unlink('swapped')\nos.mkdir('swapped')",
+        "%docker start -a late",
+        "os.listdir('swapped')",
+    ],
     "deep answer": [CHANNEL + "channel.send(b'[' * 100_000)", "print('after')"],
 }
 
@@ -87,5 +105,20 @@ def test_what_hostile_submissions_get(ran: dict[str, Any]) -> None:
     assert all(text == "" for text, _ in ran["forged answers"]["cells"])
     assert ran["forged answers"]["seconds"] < 30
     assert ran["orphan"] == ran["orphan"] | {"ended": "a cell took longer than 5 s", "checks": passing}
+    said = [text for text, _ in ran["containers"]["cells"]]
+    for number, refused in enumerate(
+        (
+            "/ in a container",
+            "/run/labkernel in a container",
+            "CAP_SYS_PTRACE",
+            "the host's process namespace",
+        ),
+        1,
+    ):
+        assert f"{refused} is not permitted by this engine" in said[number]
+    assert "to be privileged is not permitted by this engine" in said[6]
+    assert "a symbolic link has been put on the way to /home/learner/01-x/swapped" in said[10]
+    assert "Internal Server Error" in said[11]
+    assert said[14] == "['reached']\n"
     assert ran["deep answer"]["cells"][0][1]
     assert ran["deep answer"]["checks"] == passing

@@ -16,7 +16,11 @@ from typing import Any
 
 from labkernel.engine.linux import mounts as m
 
+#: The user that the cells run as, where there is more than one.
+LEARNER = 1000
 HOME = "/home/learner"
+LEARNERS = (HOME, "/tmp", f"/run/user/{LEARNER}")
+"""The directories that the learner may write, and share with containers."""
 ENGINE = "/var/lib/labkernel"
 BASE = "/base"
 LOWER = "/lower"
@@ -135,10 +139,6 @@ def build(trees: Iterable[Tree], resolv_conf: str, *, memory: int) -> None:
     m.pivot_root(".", ".")
     m.umount2(".", m.MNT_DETACH)
     os.chdir("/")
-
-
-#: The user that the cells run as, where there is more than one.
-LEARNER = 1000
 
 
 def _attach(tree: Tree, root: str) -> None:

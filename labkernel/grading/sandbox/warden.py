@@ -65,7 +65,8 @@ def _start_engine(lower: list[str]) -> subprocess.Popen[bytes]:
     with open(f"{rootfs.ENGINE}/engine.log", "ab") as log:
         return subprocess.Popen(
             [
-                *(sys.executable, "-m", "labkernel.engine.daemon"),
+                *(sys.executable, "-P", "-m", "labkernel.engine.daemon"),
+                *(word for place in rootfs.LEARNERS for word in ("--confined-to", place)),
                 *(rootfs.ENGINE, f"unix://{rootfs.SOCKET}", *lower),
             ],
             stdin=subprocess.DEVNULL,

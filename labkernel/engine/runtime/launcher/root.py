@@ -14,7 +14,14 @@ import stat
 
 from labkernel.engine.linux import mounts as m
 from labkernel.engine.linux import namespaces
-from labkernel.engine.linux.paths import RESOLVE_IN_ROOT, RESOLVE_NO_MAGICLINKS, RESOLVE_NO_SYMLINKS, openat2
+from labkernel.engine.linux.paths import (
+    NO_SYMLINKS,
+    RESOLVE_IN_ROOT,
+    RESOLVE_NO_MAGICLINKS,
+    RESOLVE_NO_SYMLINKS,
+    open_source,
+    openat2,
+)
 from labkernel.engine.runtime.launcher.story import Refused
 
 TYPE_CHECKING = False  # typing itself is not loaded: each page of memory costs every fork
@@ -220,7 +227,8 @@ def _mount_new(kind: str, source: str, target: int, options: list[str]) -> None:
 def bind(root: Root, source: str, destination: str, options: list[str]) -> None:
     """Show a file or directory of the host in the container, with all that is mounted below it."""
     recursive = m.AT_RECURSIVE if "bind" not in options else 0
-    tree = _open_source(source, m.OPEN_TREE_CLONE | m.OPEN_TREE_CLOEXEC | recursive)
+    flags = m.OPEN_TREE_CLONE | m.OPEN_TREE_CLOEXEC | recursive
+    tree = _open_source(source, flags, follow=NO_SYMLINKS not in options)
     directory = stat.S_ISDIR(os.fstat(tree).st_mode)
     target = root.make_mount_point(destination, directory=directory)
     _refuse_inside_proc(root, target, destination)
@@ -234,12 +242,16 @@ def bind(root: Root, source: str, destination: str, options: list[str]) -> None:
     os.close(target)
 
 
-def _open_source(source: str, flags: int) -> int:
+def _open_source(source: str, flags: int, *, follow: bool) -> int:
     """The mount to bind. What another container has mounted can only be copied in its own mount namespace."""
     process, other_root, inside = source.partition("/root/")
     try:
         if not (other_root and process.startswith("/proc/") and process[6:].isdecimal()):
-            return m.open_tree(-100, source, flags)
+            place = open_source(source, follow=follow)
+            try:
+                return m.open_tree(place, "", flags | m.AT_EMPTY_PATH)
+            finally:
+                os.close(place)
         own = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
         other = os.open(process + "/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
         namespaces.setns(other, namespaces.CLONE_NEWNS)
@@ -253,6 +265,10 @@ def _open_source(source: str, flags: int) -> int:
         raise Refused(
             "other", f'invalid mount config for type "bind": bind source path does not exist: {source}'
         ) from None
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        raise Refused("other", f"a symbolic link has been put on the way to {source}") from None
 
 
 def _attach(tree: int, target: int, attributes: int = 0) -> None:
