@@ -27,6 +27,16 @@ def inside(lab: Lab) -> None:
         fail("a helper of the learner's has run: " + (lab.directory / "escaped").read_text())
 
 @check
+def imports(lab: Lab) -> None:
+    """It imports nothing: not what the learner has put in the place of a module."""
+    import sys
+    try:
+        import netrc_of_mine
+    except ModuleNotFoundError as error:
+        if sys.path or "has to be imported where checks.py begins" not in str(error):
+            fail(f"{sys.path}: {error}")
+
+@check
 def still(lab: Lab) -> None:
     """Nothing of it runs on after its end."""
     def size() -> int:
@@ -84,6 +94,13 @@ SUBMISSIONS = {
         "%docker start -a late",
         "os.listdir('swapped')",
     ],
+    # A descriptor of a directory can be handed to a container's root, by way of a socket in a shared one.
+    "hand over": [
+        "import os\n[os.listdir(place) for place in ('/lower', '/var/lib/labkernel')]",
+        "mounts = [line.split()[4:6] for line in open('/proc/self/mountinfo')]\n"
+        "sorted((place, options[:2]) for place, options in mounts if place in ('/', '/run'))",
+        "open('/var/tmp/x', 'w'), open('/run/user/1000/x', 'w')\nprint('written')",
+    ],
     "deep answer": [CHANNEL + "channel.send(b'[' * 100_000)", "print('after')"],
 }
 
@@ -97,7 +114,7 @@ def ran(grader: Grader, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
 def test_what_hostile_submissions_get(ran: dict[str, Any]) -> None:
     """One run for all, as in test_sandbox."""
-    passing = {name: ["pass", ""] for name in ("built", "inside", "still")}
+    passing = {name: ["pass", ""] for name in ("built", "inside", "imports", "still")}
     assert ran["credentials"] == ran["credentials"] | {"ended": None, "checks": passing}
     assert ran["secrets"]["cells"] == [["False\n", False]]
 
@@ -120,5 +137,10 @@ def test_what_hostile_submissions_get(ran: dict[str, Any]) -> None:
     assert "a symbolic link has been put on the way to /home/learner/01-x/swapped" in said[10]
     assert "Internal Server Error" in said[11]
     assert said[14] == "['reached']\n"
+    assert [text for text, _ in ran["hand over"]["cells"]] == [
+        "[[], []]\n",
+        "[('/', 'ro'), ('/run', 'ro')]\n",
+        "written\n",
+    ]
     assert ran["deep answer"]["cells"][0][1]
     assert ran["deep answer"]["checks"] == passing

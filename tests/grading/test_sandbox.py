@@ -104,7 +104,8 @@ def test_sandbox(ran: dict[str, Any], grader: Grader) -> None:
 
     assert ran["links"]["checks"]["file"] == ["fail", "a.txt is not changed"]
     refusal, failed = ran["killer"]["cells"][1]
-    assert failed and "to be privileged is not permitted by this engine" in refusal
+    assert failed
+    assert "to be privileged is not permitted by this engine" in refusal
     assert ran["killer"]["checks"]["base"] == ["pass", ""]
     assert all(came["seconds"] < 90 for came in ran.values())
     assert grader.engine.docker("ps", "-aq").stdout == ""

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any, NoReturn
 
 from labkernel.engine.linux import mounts as m
+from labkernel.engine.linux.capabilities import capset
 from labkernel.engine.linux.namespaces import CLONE_NEWNS, unshare
 from labkernel.engine.linux.processes import die_with_parent, set_no_new_privileges
 from labkernel.grading.sandbox import rootfs
@@ -68,6 +69,7 @@ def be(cells: socket.socket, output: int, directory: str, limits: Mapping[str, A
     try:
         unshare(CLONE_NEWNS)
         m.mount("proc", "/proc", "proc", m.MS_NOSUID | m.MS_NODEV | m.MS_NOEXEC)
+        _close_off()
         with open("/proc/self/oom_score_adj", "w") as file:
             file.write("1000")  # rather this one than the engine
         _limit(limits)
@@ -89,6 +91,19 @@ def be(cells: socket.socket, output: int, directory: str, limits: Mapping[str, A
         os._exit(code)
 
 
+def _close_off() -> None:
+    """Take away here what only root may touch. The learner is root in containers, and can hand descriptors of
+    directories to them.
+    """
+    for place in (rootfs.ENGINE, rootfs.LOWER, rootfs.BASE):
+        if os.path.isdir(place):
+            m.mount("tmpfs", place, "tmpfs", m.MS_RDONLY, "size=4k")
+    for place in (rootfs.LEARNERS[-1], "/var/tmp"):
+        m.mount(place, place, flags=m.MS_BIND)  # stays as it is when what is around it changes
+    for place in ("/", "/run"):
+        m.mount_setattr(-100, place, 0, set=m.MOUNT_ATTR_RDONLY)
+
+
 def become_learner(*, exists: bool) -> None:
     """Drop root's rights for good, where there is somebody else to be."""
     if exists:
@@ -96,6 +111,8 @@ def become_learner(*, exists: bool) -> None:
             os.setgroups([])
         os.setresgid(rootfs.LEARNER, rootfs.LEARNER, rootfs.LEARNER)
         os.setresuid(rootfs.LEARNER, rootfs.LEARNER, rootfs.LEARNER)
+    else:
+        capset(0, 0, 0)
     set_no_new_privileges()
 
 

@@ -110,7 +110,7 @@ class Sandboxes:
     def _start_zygote(self, undo: contextlib.ExitStack) -> None:
         self._zygote, theirs = pair()
         process = subprocess.Popen(
-            [sys.executable, "-m", "labkernel.grading.sandbox.zygote", str(theirs.fileno())],
+            [sys.executable, "-P", "-m", "labkernel.grading.sandbox.zygote", str(theirs.fileno())],
             pass_fds=[theirs.fileno()],
             stdin=subprocess.DEVNULL,
             env=environment(os.path.expanduser("~")),  # a fork shows it for ever, in /proc/self/environ

@@ -1,4 +1,4 @@
-"""What an engine whose clients are not trusted refuses. That it does is tested where there is one: grading."""
+"""What an engine refuses whose clients are not trusted. That it does is tested with the sandboxes."""
 
 from __future__ import annotations
 
