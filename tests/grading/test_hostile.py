@@ -11,6 +11,8 @@ from tests.grading.ordered import LOAD, order, run
 
 CHECKS = '''
 """Checks that say what they see of what submissions tried."""
+import resource
+import signal
 import time
 from labkernel.course import Lab, check, fail
 
@@ -35,6 +37,13 @@ def imports(lab: Lab) -> None:
     except ModuleNotFoundError as error:
         if sys.path or "has to be imported where checks.py begins" not in str(error):
             fail(f"{sys.path}: {error}")
+
+@check
+def limited(lab: Lab) -> None:
+    """It may not use all memory nor all time, whatever it is made to read."""
+    seconds, memory = signal.getitimer(signal.ITIMER_REAL)[0], resource.getrlimit(resource.RLIMIT_AS)[0]
+    if not 0 < seconds < 2000 or memory == resource.RLIM_INFINITY:
+        fail(f"{seconds} s, {memory} bytes")
 
 @check
 def still(lab: Lab) -> None:
@@ -101,6 +110,13 @@ SUBMISSIONS = {
         "sorted((place, options[:2]) for place, options in mounts if place in ('/', '/run'))",
         "open('/var/tmp/x', 'w'), open('/run/user/1000/x', 'w')\nprint('written')",
     ],
+    "deleted files": [
+        "import os, time\nkept = []\n"
+        "for _ in range(3):\n"
+        "    kept.append(open('x', 'wb'))\n    os.unlink('x')\n    kept[-1].write(os.urandom(40 << 20))\n"
+        "time.sleep(60)"
+    ],
+    "large cell": ["print('\ud800')\n", f"# {'x' * 1_500_000}"],
     "deep answer": [CHANNEL + "channel.send(b'[' * 100_000)", "print('after')"],
 }
 
@@ -108,13 +124,13 @@ SUBMISSIONS = {
 @pytest.fixture
 def ran(grader: Grader, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     monkeypatch.setenv("GRADERS_OWN", "a token")
-    limits = {"cell_seconds": 5, "seconds": 60, "memory": 1 << 30, "processes": 100}
+    limits = {"cell_seconds": 5, "seconds": 60, "memory": 1 << 30, "processes": 100, "disk": 96 << 20}
     return run(grader, order(grader, SUBMISSIONS, checks=CHECKS, limits=limits))
 
 
 def test_what_hostile_submissions_get(ran: dict[str, Any]) -> None:
     """One run for all, as in test_sandbox."""
-    passing = {name: ["pass", ""] for name in ("built", "inside", "imports", "still")}
+    passing = {name: ["pass", ""] for name in ("built", "inside", "imports", "limited", "still")}
     assert ran["credentials"] == ran["credentials"] | {"ended": None, "checks": passing}
     assert ran["secrets"]["cells"] == [["False\n", False]]
 
@@ -142,5 +158,8 @@ def test_what_hostile_submissions_get(ran: dict[str, Any]) -> None:
         "[('/', 'ro'), ('/run', 'ro')]\n",
         "written\n",
     ]
+    assert ran["deleted files"]["ended"] == "wrote more than 96 MiB of files"
+    assert ran["large cell"]["ended"] == "a cell is longer than 400 kB"
+    assert len(ran["large cell"]["cells"]) == 1
     assert ran["deep answer"]["cells"][0][1]
     assert ran["deep answer"]["checks"] == passing

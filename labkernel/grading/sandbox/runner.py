@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 from labkernel.engine.linux import mounts as m
 from labkernel.engine.linux.capabilities import capset
 from labkernel.engine.linux.namespaces import CLONE_NEWNS, unshare
-from labkernel.engine.linux.processes import die_with_parent, set_no_new_privileges
+from labkernel.engine.linux.processes import die_with_parent, set_dumpable, set_no_new_privileges
 from labkernel.grading.sandbox import rootfs
 from labkernel.grading.sandbox.messages import receive, send
 
@@ -74,6 +74,7 @@ def be(cells: socket.socket, output: int, directory: str, limits: Mapping[str, A
             file.write("1000")  # rather this one than the engine
         _limit(limits)
         become_learner(exists=has_learner())
+        set_dumpable(True)  # the warden looks at what it has open
         die_with_parent()
         signal.signal(signal.SIGINT, signal.default_int_handler)
         for number in (signal.SIGTERM, signal.SIGHUP):

@@ -27,7 +27,7 @@ from labkernel.course.lab import BUILD_TIMEOUT, PATIENCE, RUN_TIMEOUT
 from labkernel.course.outcome import Checked, Report
 from labkernel.grading.sandbox import birth
 from labkernel.grading.sandbox.limits import CellRun, Limits, SandboxEnded, SandboxError
-from labkernel.grading.sandbox.messages import pair, receive, send
+from labkernel.grading.sandbox.messages import LARGEST, pair, receive, send
 from labkernel.grading.sandbox.runner import environment
 from labkernel.grading.sandbox.slots import Slot, Slots
 
@@ -333,7 +333,7 @@ class Sandbox:
             send(self._cells, {"cell": source})
         except OSError as error:
             if error.errno == errno.EMSGSIZE:
-                self._end_runner("a cell is longer than a megabyte", text)
+                self._end_runner(f"a cell is longer than {LARGEST // 1000} kB", text)
         seconds = self._limits.cell_seconds
         end = min(time.monotonic() + seconds, self._deadline)
         while True:
@@ -407,8 +407,10 @@ class Sandbox:
             if self.ended:
                 raise SandboxEnded(self.ended)
             raise SandboxError("the sandbox's engine has ended")
+        seconds = BUILD_TIMEOUT + max(1, len(names)) * (RUN_TIMEOUT + PATIENCE)
         reading, writing = os.pipe()
         request = {
+            "seconds": seconds,
             "exercise": str(exercise.absolute()),
             "names": list(names),
             "name": self.name,
@@ -422,7 +424,6 @@ class Sandbox:
         finally:
             os.close(writing)
         try:
-            seconds = BUILD_TIMEOUT + max(1, len(names)) * (RUN_TIMEOUT + PATIENCE)
             report = _read_answer(reading, seconds, self._sandboxes.cancelled)
         except SandboxError:
             self._look(_Text(0))  # raises SandboxEnded if the engine was killed
