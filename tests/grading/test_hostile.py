@@ -116,7 +116,7 @@ SUBMISSIONS = {
         "    kept.append(open('x', 'wb'))\n    os.unlink('x')\n    kept[-1].write(os.urandom(40 << 20))\n"
         "time.sleep(60)"
     ],
-    "large cell": ["print('\ud800')\n", f"# {'x' * 1_500_000}"],
+    "large cell": ["print('\ud800')\n", f"# {'x' * 500_000}"],
     "deep answer": [CHANNEL + "channel.send(b'[' * 100_000)", "print('after')"],
 }
 

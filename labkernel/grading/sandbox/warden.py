@@ -235,8 +235,8 @@ def _resident(name: str) -> int:
 
 
 class _DiskUse:
-    """Looks at the file system's free space, which is quick, and counts when that has fallen; and now and then,
-    since others on it may free what is taken here.
+    """Looks at the file system's free space, which is quick, and counts when that has fallen; and now and
+    then, since others on it may free what is taken here.
     """
 
     def __init__(self, limit: int) -> None:
