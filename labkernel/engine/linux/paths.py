@@ -7,11 +7,11 @@ import os
 import time
 
 from labkernel.engine.linux.libc import system_call
+from labkernel.engine.linux.mounts import AT_FDCWD
 
 RESOLVE_NO_MAGICLINKS = 0x02
 RESOLVE_NO_SYMLINKS = 0x04
 RESOLVE_IN_ROOT = 0x10
-AT_FDCWD = -100
 NO_SYMLINKS = "x-labkernel.no-symlinks"
 """The option of a bind mount whose source may be reached over no symbolic link: who is not trusted could put
 one there after the path was looked at.

@@ -67,7 +67,7 @@ def open_trees(request: Mapping[str, Any]) -> list[Tree]:
 
 def _open(source: str, target: str, *, read_only: bool = False, shift: bool = False) -> Tree:
     flags = m.OPEN_TREE_CLONE | m.OPEN_TREE_CLOEXEC | m.AT_RECURSIVE
-    descriptor = m.open_tree(-100, source, flags)  # AT_FDCWD
+    descriptor = m.open_tree(m.AT_FDCWD, source, flags)
     if read_only:
         m.mount_setattr(descriptor, "", m.AT_EMPTY_PATH | m.AT_RECURSIVE, set=m.MOUNT_ATTR_RDONLY)
     return Tree(descriptor, target, os.path.isdir(source), shift)
@@ -148,7 +148,7 @@ def _attach(tree: Tree, root: str) -> None:
     else:
         os.makedirs(os.path.dirname(target), exist_ok=True)
         os.close(os.open(target, os.O_CREAT | os.O_WRONLY, 0o644))
-    m.move_mount(tree.descriptor, "", -100, target, m.MOVE_MOUNT_F_EMPTY_PATH)
+    m.move_mount(tree.descriptor, "", m.AT_FDCWD, target, m.MOVE_MOUNT_F_EMPTY_PATH)
     os.close(tree.descriptor)
 
 

@@ -102,7 +102,7 @@ def _close_off() -> None:
     for place in (rootfs.LEARNERS[-1], "/var/tmp"):
         m.mount(place, place, flags=m.MS_BIND)  # stays as it is when what is around it changes
     for place in ("/", "/run"):
-        m.mount_setattr(-100, place, 0, set=m.MOUNT_ATTR_RDONLY)
+        m.mount_setattr(m.AT_FDCWD, place, 0, set=m.MOUNT_ATTR_RDONLY)
 
 
 def become_learner(*, exists: bool) -> None:

@@ -34,6 +34,7 @@ from labkernel.grading.sandbox.slots import Slot, Slots
 BIRTH_SECONDS = 90.0
 STOP_SECONDS = 60.0
 LOOK_SECONDS = 30.0
+WHAT_WAS_SAID = "what it said is above; has the machine memory and processes left?"
 _CRASHES = (-signal.SIGSEGV, -signal.SIGABRT, -signal.SIGBUS)
 """The only ends of an engine that are ours: to end in order, or with an error since a part of it was killed,
 is what a learner can bring about.
@@ -125,7 +126,7 @@ class Sandboxes:
 
         undo.callback(end)
         if receive(self._zygote) is None:
-            raise SandboxError("the process that makes sandboxes did not start")
+            raise SandboxError("the process that makes sandboxes did not start", WHAT_WAS_SAID)
 
     def prepare(self, files: Path, name: str, cells: Sequence[str]) -> None:
         """Run cells once; the images they leave are there in every sandbox opened after.
@@ -302,7 +303,7 @@ class Sandbox:
         while True:
             message = self._receive_control(BIRTH_SECONDS)
             if message is None:
-                raise SandboxError("a sandbox ended before it was ready")
+                raise SandboxError("a sandbox ended before it was ready", WHAT_WAS_SAID)
             if "error" in message:
                 raise SandboxError(message["error"])
             if "born" in message:
@@ -442,7 +443,8 @@ class Sandbox:
 
     def stop(self) -> None:
         """End it in order, so that its engine's directory can be built upon. Raises SandboxError."""
-        send(self._control, {"stop": True})
+        with contextlib.suppress(OSError):  # it has ended: there is nothing to wait for
+            send(self._control, {"stop": True})
         self._wait(STOP_SECONDS)
 
     def _wait(self, seconds: float) -> None:
@@ -450,7 +452,7 @@ class Sandbox:
         end = time.monotonic() + seconds
         while not self._gone:
             if not select.select([self._control], [], [], max(0.0, end - time.monotonic()))[0]:
-                raise SandboxError("a sandbox does not end")
+                raise SandboxError("a sandbox does not end", "labkernel engine stop ends what is left of it")
             self._gone = receive(self._control) is None
 
     def cancel(self) -> None:

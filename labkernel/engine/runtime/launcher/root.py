@@ -160,7 +160,7 @@ def _mount_many_layers(root: Root, lower: list[str], values: dict[str, str]) -> 
         m.fsconfig_set(context, key, _unescape(value) or None)
     m.fsconfig_create(context)
     mounted = m.fsmount(context)
-    m.move_mount(mounted, "", -100, root.path, m.MOVE_MOUNT_F_EMPTY_PATH)
+    m.move_mount(mounted, "", m.AT_FDCWD, root.path, m.MOVE_MOUNT_F_EMPTY_PATH)
     os.close(mounted)
     os.close(context)
 
@@ -215,7 +215,7 @@ def _mount_new(kind: str, source: str, target: int, options: list[str]) -> None:
             return
         if kind != "sysfs":
             raise
-        tree = m.open_tree(-100, "/sys", m.OPEN_TREE_CLONE | m.OPEN_TREE_CLOEXEC | m.AT_RECURSIVE)
+        tree = m.open_tree(m.AT_FDCWD, "/sys", m.OPEN_TREE_CLONE | m.OPEN_TREE_CLOEXEC | m.AT_RECURSIVE)
         _attach(tree, target, m.MOUNT_ATTR_RDONLY)
     except OSError as error:
         # devpts wants gid 5, "tty"; where only one id is mapped there is no such group.
@@ -256,7 +256,7 @@ def _open_source(source: str, flags: int, *, follow: bool) -> int:
         other = os.open(process + "/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
         namespaces.setns(other, namespaces.CLONE_NEWNS)
         try:
-            return m.open_tree(-100, "/" + inside, flags)
+            return m.open_tree(m.AT_FDCWD, "/" + inside, flags)
         finally:
             namespaces.setns(own, namespaces.CLONE_NEWNS)
             os.close(own)
@@ -297,7 +297,7 @@ def mount_cgroup(root: Root, target: int, options: list[str], plan: dict[str, An
         try:
             m.mount("cgroup", place, "cgroup2", flags)
         except OSError:  # an engine without root may not: it shows the container's own directory
-            tree = m.open_tree(-100, plan["into"], m.OPEN_TREE_CLONE | m.OPEN_TREE_CLOEXEC)
+            tree = m.open_tree(m.AT_FDCWD, plan["into"], m.OPEN_TREE_CLONE | m.OPEN_TREE_CLOEXEC)
             _attach(tree, target, read_only)
         return
     if not plan["views"]:
@@ -306,7 +306,7 @@ def mount_cgroup(root: Root, target: int, options: list[str], plan: dict[str, An
     inside = root.open(os.readlink(place).removeprefix(root.path))
     for name, directory in plan["views"]:
         os.mkdir(name, 0o755, dir_fd=inside)
-        tree = m.open_tree(-100, directory, m.OPEN_TREE_CLONE | m.OPEN_TREE_CLOEXEC)
+        tree = m.open_tree(m.AT_FDCWD, directory, m.OPEN_TREE_CLONE | m.OPEN_TREE_CLOEXEC)
         m.mount_setattr(
             tree,
             "",
@@ -361,7 +361,9 @@ def make_node(
     except FileExistsError:
         return
     except PermissionError:
-        tree = m.open_tree(-100, _host_node(kind, major, minor), m.OPEN_TREE_CLONE | m.OPEN_TREE_CLOEXEC)
+        tree = m.open_tree(
+            m.AT_FDCWD, _host_node(kind, major, minor), m.OPEN_TREE_CLONE | m.OPEN_TREE_CLOEXEC
+        )
         flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC
         os.close(os.open(name, flags, 0o666, dir_fd=directory))
         m.move_mount(tree, "", directory, name, m.MOVE_MOUNT_F_EMPTY_PATH)
