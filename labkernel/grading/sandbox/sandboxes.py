@@ -80,9 +80,10 @@ class Sandboxes:
         """Raises SandboxError."""
         with contextlib.ExitStack() as undo:
             try:
-                host = engine_process.start()
-            except engine_process.EngineProcessError as error:
-                raise SandboxError(error.message, error.hint) from None
+                client = connect(engine_process.start())
+            except CommandError as error:
+                raise SandboxError(error.what, error.hint or "") from None
+            undo.callback(client.close)
             self._status = engine_process.status()
             if self._network and not self._status.reaches_world:
                 # Else each right answer that fetches something would fail.
@@ -90,11 +91,6 @@ class Sandboxes:
                     "the exercise needs the network, and containers here do not reach the outside world",
                     "labkernel engine status says why; an engine run as root needs nothing more",
                 )
-            try:
-                client = connect(host)
-            except CommandError as error:
-                raise SandboxError(error.what, error.hint or "") from None
-            undo.callback(client.close)
             self._slots = Slots(client, _mark(), self._limits)
             self._slots.remove_left(_is_alive)
             self._work.mkdir(parents=True, exist_ok=True)
