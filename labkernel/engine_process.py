@@ -20,17 +20,10 @@ from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Any
 
+from labkernel.commands.errors import CommandError
+
 START_TIMEOUT = 60.0
 """Seconds for an engine to answer: after a crash it may have much to clean up."""
-
-
-class EngineProcessError(Exception):
-    """The engine could not be started or stopped: what happened, and a hint."""
-
-    def __init__(self, message: str, hint: str = "") -> None:
-        super().__init__(message)
-        self.message = message
-        self.hint = hint
 
 
 @dataclass(frozen=True)
@@ -86,7 +79,7 @@ def start(root: Path | None = None, host: str | None = None) -> str:
     """Start the engine unless it runs; returns its address once it answers.
 
     Raises:
-        EngineProcessError: it did not come up; the message holds what it said.
+        CommandError: it did not come up; the message holds what it said.
     """
     place, address = root or default_root(), host or host_for(root)
     if _answers(address):
@@ -105,9 +98,9 @@ def start(root: Path | None = None, host: str | None = None) -> str:
                 start_new_session=True,
             )
     except OSError as error:
-        raise EngineProcessError(
+        raise CommandError(
             f"the engine did not start: {error.filename}: {error.strerror}",
-            "--root DIR chooses another place",
+            hint="--root DIR chooses another place",
         ) from None
     deadline = time.monotonic() + START_TIMEOUT
     while time.monotonic() < deadline:
@@ -126,19 +119,19 @@ def start(root: Path | None = None, host: str | None = None) -> str:
             words = [line.removeprefix("labkernel: ") for line in lines if not line.startswith("hint: ")]
             if not words and shutil.disk_usage(place).free < 1 << 20:  # what it said found no room either
                 words, hint = [f"{place}: No space left on device"], "free some space"
-            raise EngineProcessError(
-                f"the engine did not start: {words[-1] if words else f'exit status {ended}'}", hint
+            raise CommandError(
+                f"the engine did not start: {words[-1] if words else f'exit status {ended}'}", hint=hint
             )
         time.sleep(0.01)
     process.terminate()
-    raise EngineProcessError(f"the engine did not answer within {START_TIMEOUT:.0f} seconds", f"see {log}")
+    raise CommandError(f"the engine did not answer within {START_TIMEOUT:.0f} seconds", hint=f"see {log}")
 
 
 def stop(root: Path | None = None, host: str | None = None, *, timeout: float = 30.0) -> bool:
     """End the engine and its containers; False when none was running.
 
     Raises:
-        EngineProcessError: it did not end in time, or belongs to somebody else.
+        CommandError: it did not end in time, or belongs to somebody else.
     """
     address = host or host_for(root)
     pid = _pid(address)
@@ -150,15 +143,17 @@ def stop(root: Path | None = None, host: str | None = None, *, timeout: float = 
         return False
     try:
         if not _is_engine(pid):
-            raise EngineProcessError(f"what listens on {address} (process {pid}) is another program")
+            raise CommandError(
+                f"what listens on {address} (process {pid}) is another program", hint=f"ps -p {pid} shows it"
+            )
         signal.pidfd_send_signal(descriptor, signal.SIGTERM)
         if not select.select([descriptor], [], [], timeout)[0]:
-            raise EngineProcessError(
-                f"the engine (process {pid}) did not end within {timeout:.0f} seconds", f"kill -9 {pid}"
+            raise CommandError(
+                f"the engine (process {pid}) did not end within {timeout:.0f} seconds", hint=f"kill -9 {pid}"
             )
     except PermissionError:
-        raise EngineProcessError(
-            f"the engine (process {pid}) belongs to another user", "stop it as that user"
+        raise CommandError(
+            f"the engine (process {pid}) belongs to another user", hint="stop it as that user"
         ) from None
     finally:
         os.close(descriptor)

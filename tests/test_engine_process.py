@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 
 from labkernel import engine_process
-from labkernel.engine_process import EngineProcessError, host_for, start, status, stop
+from labkernel.commands import CommandError
+from labkernel.engine_process import host_for, start, status, stop
 from tests.support.room import wait_until
 
 
@@ -95,8 +96,8 @@ def test_only_its_owner_may_open_the_socket(place: Path) -> None:
 CONNECT = "import socket, sys; socket.socket(socket.AF_UNIX).connect(sys.argv[1])"
 
 
-def failure(root: Path, host: str | None = None) -> EngineProcessError:
-    with pytest.raises(EngineProcessError) as error:
+def failure(root: Path, host: str | None = None) -> CommandError:
+    with pytest.raises(CommandError) as error:
         start(root, host)
     return error.value
 
@@ -104,8 +105,8 @@ def failure(root: Path, host: str | None = None) -> EngineProcessError:
 def test_a_directory_that_another_engine_has(place: Path) -> None:
     start(place)
     error = failure(place, f"unix://{place}/other.sock")
-    assert error.message == f"the engine did not start: another engine works on {place}"
-    assert "labkernel engine status" in error.hint
+    assert error.what == f"the engine did not start: another engine works on {place}"
+    assert "labkernel engine status" in str(error.hint)
 
 
 def test_a_socket_that_another_engine_has(place: Path) -> None:
@@ -117,27 +118,27 @@ def test_a_socket_that_another_engine_has(place: Path) -> None:
 def test_a_file_where_the_socket_should_be(place: Path) -> None:
     (place / "s").write_text("precious\n")
     error = failure(place, f"unix://{place}/s")
-    assert f"{place}/s is there and is not a socket" in error.message
+    assert f"{place}/s is there and is not a socket" in error.what
     assert (place / "s").read_text() == "precious\n"
 
 
 def test_a_file_where_the_directory_should_be(place: Path) -> None:
     (place / "file").write_text("precious\n")
     error = failure(place / "file")
-    assert str(place / "file") in error.message
+    assert str(place / "file") in error.what
     assert error.hint
     assert (place / "file").read_text() == "precious\n"
 
 
 def test_an_address_that_is_too_long(place: Path) -> None:
     error = failure(place, f"unix://{place}/{'x' * 120}")
-    assert "is too long for a unix socket" in error.message
+    assert "is too long for a unix socket" in error.what
     assert error.hint
 
 
 def test_an_address_that_is_none(place: Path) -> None:
     error = failure(place, "tcp://127.0.0.1:2375")
-    assert "is not an address an engine can listen on" in error.message
+    assert "is not an address an engine can listen on" in error.what
     assert error.hint == "unix://PATH"
 
 
@@ -145,7 +146,7 @@ def test_no_space(place: Path) -> None:
     (place / "fill").write_bytes(bytes(1000))
     subprocess.run(f"head -c 100m /dev/zero > {place}/fill", shell=True, stderr=subprocess.DEVNULL)
     error = failure(place)
-    assert "No space left on device" in error.message or "disk is full" in error.message, error.message
+    assert "No space left on device" in error.what or "disk is full" in error.what, error.what
 
 
 ANOTHER = """
@@ -171,8 +172,8 @@ def test_another_program_behind_the_socket_is_left_alone(place: Path) -> None:
             if (place / "engine.sock").exists():
                 break
         assert not status(place).running
-        assert "another engine listens on" in failure(place).message
-        with pytest.raises(EngineProcessError, match="is another program"):
+        assert "another engine listens on" in failure(place).what
+        with pytest.raises(match="is another program"):
             stop(place)
         assert other.poll() is None
     finally:

@@ -71,7 +71,9 @@ LAYERS = {
     "labkernel.display": Layer((), ("Xlib", "PIL")),
     "labkernel.commands": Layer((), _CLIENT),
     # The one door in the seam.
-    "labkernel.engine_process": Layer(("labkernel.engine.daemon",), ("docker", "platformdirs")),
+    "labkernel.engine_process": Layer(
+        ("labkernel.engine.daemon", "labkernel.commands"), ("docker", "platformdirs")
+    ),
     # The daemon puts the parts together, so it stands above them all.
     "labkernel.engine.daemon": Layer(("labkernel.engine.api", *_OBJECTS, *_PARTS)),
     "labkernel.engine.api": Layer((*_OBJECTS, _BUILD, _IMAGE), ("httptools",)),

@@ -9,15 +9,15 @@ from labkernel.commands import CommandError, Console, Result, Text, connect, exe
 
 
 def engine_host() -> str | None:
-    """None where DOCKER_HOST chooses the engine, else the address of labkernel's own, started if need be."""
+    """None where DOCKER_HOST chooses the engine, else the address of labkernel's own, started if need be.
+
+    Raises CommandError.
+    """
     if os.environ.get("DOCKER_HOST"):
         return None
     from labkernel import engine_process
 
-    try:
-        return engine_process.start()
-    except engine_process.EngineProcessError as error:
-        raise CommandError(error.message, hint=error.hint) from None
+    return engine_process.start()
 
 
 def execute_docker(argv: Sequence[str], console: Console) -> Result:

@@ -33,10 +33,7 @@ def start(invocation: Invocation, console: Console) -> Result:
     """Prints the address alone, so that export DOCKER_HOST=$(labkernel engine start) works."""
     from labkernel import engine_process
 
-    try:
-        return Text(engine_process.start(**_place(invocation)))
-    except engine_process.EngineProcessError as error:
-        raise CommandError(error.message, where=invocation.line, hint=error.hint) from None
+    return Text(engine_process.start(**_place(invocation)))
 
 
 def stop(invocation: Invocation, console: Console) -> Result:
@@ -44,10 +41,7 @@ def stop(invocation: Invocation, console: Console) -> Result:
 
     place = _place(invocation)
     host = place["host"] or engine_process.host_for(place["root"])
-    try:
-        stopped = engine_process.stop(**place)
-    except engine_process.EngineProcessError as error:
-        raise CommandError(error.message, where=invocation.line, hint=error.hint) from None
+    stopped = engine_process.stop(**place)
     said = f"stopped the engine at {host}" if stopped else f"no engine was running at {host}"
     return Text("\n".join([said, *_not_meant(host)]))
 

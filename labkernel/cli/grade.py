@@ -25,7 +25,9 @@ def grade(invocation: Invocation, console: Console) -> Result:
             raise CommandError(f"--{name} is missing", where=line, hint=f"{line} --{name} {example}")
     jobs = options["jobs"]
     if jobs < 1:
-        raise CommandError(f"--jobs should be 1 or more, and is {jobs}", where=line)
+        raise CommandError(
+            f"--jobs should be 1 or more, and is {jobs}", where=line, hint="without it: one a core"
+        )
     folder = Path(invocation.arguments[0]).expanduser()
     out = Path(options["out"]).expanduser()
     if out.resolve().is_relative_to(folder.resolve()):

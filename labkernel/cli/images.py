@@ -17,10 +17,7 @@ def make(invocation: Invocation, console: Console) -> Result:
     """Have labkernel's own engine make images. DOCKER_HOST is not asked: other engines cannot do this."""
     from labkernel import engine_process
 
-    try:
-        client = connect(engine_process.start())
-    except engine_process.EngineProcessError as error:
-        raise CommandError(error.message, where=invocation.line, hint=error.hint) from None
+    client = connect(engine_process.start())
     for name in invocation.arguments:
         response = call(
             client, "POST", "/labkernel/images/make", params={"name": name}, stream=True, versioned=False

@@ -37,22 +37,19 @@ class PieceReader:
 
     def __init__(self, pieces: Iterator[bytes]) -> None:
         self._pieces = pieces
-        self._rest = b""
+        self._rest = memoryview(b"")
         self.count = 0
 
     def read(self, size: int = -1) -> bytes:
-        parts, have = [self._rest], len(self._rest)
-        while size < 0 or have < size:
-            piece = next(self._pieces, b"")
-            if not piece:
-                break
-            parts.append(piece)
-            have += len(piece)
+        parts, left = [], size if size >= 0 else sys.maxsize
+        while left and (self._rest or (piece := next(self._pieces, b""))):
+            rest = self._rest or memoryview(piece)
+            parts.append(rest[:left])
+            self._rest = rest[left:]
+            left -= len(parts[-1])
         data = b"".join(parts)
-        taken = data if size < 0 else data[:size]
-        self._rest = data[len(taken) :]
-        self.count += len(taken)
-        return taken
+        self.count += len(data)
+        return data
 
 
 def split_container_path(word: str) -> tuple[str | None, str]:

@@ -67,7 +67,11 @@ def make_assignment(solution: Path, out: Path) -> Made:
     _validate(exercise)
     target = out.absolute() / exercise.name
     if target.resolve() == exercise.directory.resolve():
-        raise CommandError("the exercise would take the place of its solution", where=str(target))
+        raise CommandError(
+            "the exercise would take the place of its solution",
+            where=str(target),
+            hint="name another place with --out",
+        )
     if target.exists() and not _is_exercise(target):
         raise CommandError(
             "something else is in the place of the exercise",

@@ -30,14 +30,18 @@ def _below(directory: Path, name: Path, around: tuple[Path, ...]) -> Iterator[Pa
         if path.is_dir():
             real = path.resolve()
             if real in around:
-                raise CommandError("a symbolic link leads into a directory around itself", where=str(path))
+                raise _unusable("a symbolic link leads into a directory around itself", path)
             yield from _below(directory, name / entry, (*around, real))
         elif path.is_file():
             yield name / entry
         elif path.is_symlink():
-            raise CommandError(f"a symbolic link leads nowhere: {os.readlink(path)}", where=str(path))
+            raise _unusable(f"a symbolic link leads nowhere: {os.readlink(path)}", path)
         else:
-            raise CommandError("this is neither a file nor a directory", where=str(path))
+            raise _unusable("this is neither a file nor a directory", path)
+
+
+def _unusable(what: str, path: Path) -> CommandError:
+    return CommandError(what, where=str(path), hint="remove it, or put a file in its place")
 
 
 def copy_file(source: Path, target: Path) -> None:

@@ -6,6 +6,7 @@ import posixpath
 import re
 import tarfile
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -67,14 +68,12 @@ class Image:
 
     def paths(self) -> Iterator[str]:
         """What its root file system holds, as "usr/bin/env"; directories and links too."""
-        api = self.lab.client.api
-        created = api.create_container(self.id, ["nothing"])  # it is never started
-        try:
-            stream = PieceReader(api.export(created["Id"]))
+        with self._unstarted() as container:
+            stream = PieceReader(self.lab.client.api.export(container))
             with tarfile.open(fileobj=stream, mode="r|") as tar:  # type: ignore[call-overload]
-                yield from (member.name for member in tar)
-        finally:
-            api.remove_container(created["Id"], force=True, v=True)
+                for member in tar:
+                    tar.members = []  # it would keep them all, and there may be any number
+                    yield member.name
 
     def steps_above(self, other: Image) -> list[str]:
         """The instructions that made it from the other, which it stands on."""
@@ -82,11 +81,18 @@ class Image:
 
     def file(self, path: str) -> bytes:
         """A file's content. Raises Failed where there is no such file."""
-        created = self.lab.client.api.create_container(self.id, ["-"])["Id"]
+        with self._unstarted() as container:
+            return _file(self.lab, container, path, f"the image {self.name}")
+
+    @contextmanager
+    def _unstarted(self) -> Iterator[str]:
+        """A container of it, for what the image holds."""
+        api = self.lab.client.api
+        created = api.create_container(self.id, ["-"])["Id"]
         try:
-            return _file(self.lab, created, path, f"the image {self.name}")
+            yield created
         finally:
-            self.lab.client.api.remove_container(created, v=True)
+            api.remove_container(created, v=True)
 
 
 @dataclass(frozen=True)

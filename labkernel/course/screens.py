@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -34,8 +34,7 @@ class SeenWindow:
         """Whether its picture changes within that time."""
         from labkernel.display import FrameBuffer
 
-        with _gone_as_failed():
-            pixels = FrameBuffer(self.screen)
+        with _gone_as_failed(), closing(FrameBuffer(self.screen)) as pixels:
             first = pixels.picture(self.window.box).tobytes()
             end = time.monotonic() + seconds
             while time.monotonic() < end:

@@ -55,18 +55,18 @@ class FrameBuffer:
 
     def changed(self, before: bytes, after: bytes) -> Box | None:
         """The smallest area in which two results of `read` differ."""
-        from PIL import Image, ImageChops
+        from PIL import ImageChops
 
         if before == after:
             return None
-        first, second = (self._grey(Image, pixels) for pixels in (before, after))
+        first, second = (self._grey(pixels) for pixels in (before, after))
         box = ImageChops.difference(first, second).getbbox()
         if box is None:
             return None
         left, top, right, bottom = box
         return left // 4, top, min(self.width, -(-right // 4)), bottom
 
-    def _grey(self, module: object, pixels: bytes) -> Image:
+    def _grey(self, pixels: bytes) -> Image:
         """As if each byte were a pixel."""
         from PIL import Image
 

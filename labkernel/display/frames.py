@@ -43,11 +43,6 @@ class Frames:
         return None
 
     @property
-    def is_settled(self) -> bool:
-        """Whether there is nothing to send until something changes."""
-        return self._blurred is None
-
-    @property
     def _whole(self) -> Box:
         return 0, 0, self._source.width, self._source.height
 

@@ -6,6 +6,7 @@ import asyncio
 import errno
 import fcntl
 import gc
+import getopt
 import logging
 import os
 import signal
@@ -30,12 +31,13 @@ THREADS = 64
 """Threads at most for what blocks: files, archives. They are started as they are needed."""
 
 
-def serve(root: Path, host: str, *, lower: Sequence[str] = ()) -> int:
+def serve(root: Path, host: str, *, lower: Sequence[str] = (), confined_to: Sequence[str] = ()) -> int:
     """Run an engine in this process until SIGTERM or SIGINT; the answer is the process's exit status.
 
     `host` is `unix://PATH`. As an ordinary user the process becomes root of a user namespace first. `lower`
     are the directories of other engines, whose images are seen here and never written: "DIR", or
-    "DIR=NAME,NAME" for those with one of these names only.
+    "DIR=NAME,NAME" for those with one of these names only. `confined_to` are, where clients are not trusted,
+    the directories that containers may share with the machine: see `containers.confinement`.
 
     Raises:
         InvalidParameter: not a unix socket's address.
@@ -78,9 +80,15 @@ def serve(root: Path, host: str, *, lower: Sequence[str] = ()) -> int:
         from labkernel.engine.api.http import Server
         from labkernel.engine.api.router import Router
         from labkernel.engine.api.routes import ROUTES
+        from labkernel.engine.containers.confinement import Confinement
         from labkernel.engine.engine import Engine
 
-        engine = await Engine.open(root, mapping=mapping, lower=[_lower_store(word) for word in lower])
+        engine = await Engine.open(
+            root,
+            mapping=mapping,
+            lower=[_lower_store(word) for word in lower],
+            confinement=Confinement(confined_to) if confined_to else None,
+        )
         server = Server(Router(engine, ROUTES), HEADERS)
         await server.listen(listener)
         for limit in engine.limits():
@@ -166,15 +174,18 @@ def _remove_socket(path: Path, listener: socket.socket) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """`python -m labkernel.engine.daemon ROOT HOST [LOWER...]`: what `labkernel.engine_process` starts."""
-    words = list(sys.argv[1:] if arguments is None else arguments)
+    """`python -m labkernel.engine.daemon [--confined-to DIR]... ROOT HOST [LOWER...]`: what
+    `labkernel.engine_process` and the grader's sandboxes start.
+    """
+    options, words = getopt.getopt(sys.argv[1:] if arguments is None else arguments, "", ["confined-to="])
     logging.basicConfig(
         level=os.environ.get("LABKERNEL_LOG", "INFO").upper(),
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
         stream=sys.stderr,
     )
     try:
-        return serve(Path(words[0]), words[1], lower=words[2:])
+        confined_to = [directory for _, directory in options]
+        return serve(Path(words[0]), words[1], lower=words[2:], confined_to=confined_to)
     except EngineError as error:
         print(f"labkernel: {error.message}", file=sys.stderr)
         if error.hint:

@@ -14,6 +14,7 @@ from pathlib import Path
 from labkernel.engine.base_images import BaseImages, cache_directory
 from labkernel.engine.build.builder import Builder
 from labkernel.engine.catalog.catalog import Catalog
+from labkernel.engine.containers.confinement import Confinement
 from labkernel.engine.containers.containers import Containers
 from labkernel.engine.containers.exec import Execs
 from labkernel.engine.database import Database
@@ -56,7 +57,12 @@ class Engine:
 
     @classmethod
     async def open(
-        cls, root: Path, *, mapping: Mapping | None = None, lower: Sequence[LowerStore] = ()
+        cls,
+        root: Path,
+        *,
+        mapping: Mapping | None = None,
+        lower: Sequence[LowerStore] = (),
+        confinement: Confinement | None = None,
     ) -> Engine:
         """Open the directory, whatever state a killed engine left it in; nothing of that engine stays
         behind.
@@ -88,6 +94,7 @@ class Engine:
             volumes=volumes,
             events=events,
             init_layer=init_layer,
+            confinement=confinement,
         )
         runner = StepRunner(launcher, networks, store, init_layer)
         catalog = Catalog(cache_directory(), runner.in_rootfs, work=root / "catalog")

@@ -17,11 +17,7 @@ def have_images(names: Sequence[str], say: Callable[[str], None]) -> None:
 
     if not names:
         return
-    try:
-        host = engine_process.start()
-    except engine_process.EngineProcessError as error:
-        raise CommandError(error.message, hint=error.hint) from None
-    with contextlib.closing(connect(host)) as client:
+    with contextlib.closing(connect(engine_process.start())) as client:
         for name in names:
             try:
                 client.api.inspect_image(name)

@@ -64,9 +64,8 @@ def boxes_for(assignment: Assignment, work: Path, jobs: int, say: Callable[[str]
             jobs=jobs,
             images=assignment.images,
         ) as sandboxes,
-        tempfile.TemporaryDirectory(
-            dir=work
-        ) as place,  # there, the next grader finds it if this one is killed
+        # There, the next grader finds it if this one is killed.
+        tempfile.TemporaryDirectory(dir=work) as place,
     ):
         files = assignment.write_files(Path(place))
         if assignment.setup:

@@ -74,7 +74,9 @@ class SubmissionRun:
             message = each.message
             if self._ended and each.outcome == "fail":
                 message = f"{message} (the run had ended before: {self._ended})"
-            self._checked[each.name] = replace(each, message=message)
+            if each.name in names:  # what it is worth is the exercise's to say
+                kept = checked(self._exercise, each.name, each.outcome, message)
+                self._checked[each.name] = replace(kept, hints=each.hints)
 
     def _keep(self, names: Sequence[str], outcome: Outcome, message: str) -> None:
         for name in names:

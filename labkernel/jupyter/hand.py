@@ -38,8 +38,9 @@ class Hand:
     def _do(self, message: Mapping[str, Any]) -> None:
         """What it raises stays in its future: a message without sense, a screen that has gone."""
         self._places.release()
-        if self._input is None:
+        if self._connection is None:
             self._connection = connect(self._screen)
+        if self._input is None:
             self._input = Input(self._connection)
         _pass_on(self._input, message)
 

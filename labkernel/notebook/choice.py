@@ -30,12 +30,9 @@ class Choice:
         """
         chosen = host or os.environ.get("DOCKER_HOST")
         if not chosen or chosen == self.started:
-            from labkernel.engine_process import EngineProcessError, start
+            from labkernel.engine_process import start
 
-            try:
-                self.started = start()
-            except EngineProcessError as error:
-                raise CommandError(error.message, hint=error.hint or None) from None
+            self.started = start()
             os.environ["DOCKER_HOST"] = self.started
         try:
             return connect(host)

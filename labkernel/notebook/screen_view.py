@@ -68,6 +68,7 @@ class ScreenView:
             self._take()
             self.is_live = False
             self._publish(note)
+            self._pixels.close()
         self._ended.set()
         with contextlib.suppress(ValueError):  # never registered
             self._shell.events.unregister("post_run_cell", self._cell_has_run)

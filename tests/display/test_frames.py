@@ -85,7 +85,6 @@ def test_a_film_goes_as_jpeg_and_its_last_picture_exactly() -> None:
     assert formats == ["PNG", "JPEG", "JPEG"]
     message = frames.next()
     assert message
-    assert not frames.is_settled
     assert frames.next() is None
     time.sleep(0.35)
     message = frames.next()
@@ -93,7 +92,8 @@ def test_a_film_goes_as_jpeg_and_its_last_picture_exactly() -> None:
     last = Image.open(io.BytesIO(message[8:]))
     assert last.format == "PNG"
     assert last.tobytes() == film.picture_of(film.pixels).tobytes()
-    assert frames.is_settled
+    time.sleep(0.35)
+    assert frames.next() is None
 
 
 @pytest.mark.parametrize("size", [(1024, 768)])

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 
-from labkernel.course import load_exercise
+from labkernel.course import Report, load_exercise
 from labkernel.grading.rebuild import Cell
 from labkernel.grading.result import Graded
 from labkernel.grading.submission_run import SubmissionRun
-from tests.grading.stand_in import Boxes
+from tests.grading.stand_in import Box, Boxes
 from tests.grading.submitted import ASSIGNMENT, CHECKS
 
 EXERCISE = load_exercise(ASSIGNMENT)
@@ -85,3 +89,19 @@ def test_an_error_of_ours_is_no_zero(cell: str) -> None:
     assert graded.reason.startswith("container: ")
     if cell.startswith("error"):
         assert by_name["visited"].message == "could not be checked: no sandbox; do something"
+
+
+def test_a_box_says_nothing_of_points_nor_of_checks_it_was_not_asked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    honest = Box.check
+
+    def boasting(box: Box, exercise: Path, names: Sequence[str]) -> Report:
+        found = honest(box, exercise, list(CHECKS)).checks
+        return Report("x", [replace(each, outcome="pass", title="x", max_points=1000) for each in found])
+
+    monkeypatch.setattr(Box, "check", boasting)
+    graded, _ = run("check image", "error no sandbox")
+    assert outcomes(graded) == ["pass", "error", "error", "error"]
+    image = graded.report.checks[0]
+    assert (image.points, image.title) == (2, EXERCISE.checks[0].title)

@@ -21,7 +21,7 @@ from labkernel.engine.image.compression import decompressed
 from labkernel.engine.image.layers import Change
 from labkernel.engine.image.tarwriter import Writer, write_tar
 from labkernel.engine.linux import mounts
-from labkernel.engine.linux.paths import RESOLVE_IN_ROOT, openat2
+from labkernel.engine.linux.paths import RESOLVE_IN_ROOT, open_source, openat2
 from labkernel.engine.rootfs import mounted
 from labkernel.engine.timestamps import rfc3339
 
@@ -62,15 +62,17 @@ def root_of(container: Container, containers: Containers) -> Iterator[int]:
 
 def _mount_inside(root: int, point: MountPoint) -> None:
     """Show a volume or a bind mount in a container that does not run, where it has a place for it."""
+    source = open_source(point.source, follow=point.follow)
     try:
-        if os.path.isdir(point.source):
+        if stat.S_ISDIR(os.fstat(source).st_mode):
             target = _made_directory(root, point.destination)
         else:
             target = openat2(root, point.destination, os.O_PATH, resolve=RESOLVE_IN_ROOT)
-    except FileNotFoundError:
-        return
-    try:
-        mounts.mount(point.source, f"/proc/self/fd/{target}", flags=mounts.MS_BIND | mounts.MS_REC)
+        try:
+            flags = mounts.MS_BIND | mounts.MS_REC
+            mounts.mount(f"/proc/self/fd/{source}", f"/proc/self/fd/{target}", flags=flags)
+        finally:
+            os.close(target)
         if not point.writable:
             again = openat2(root, point.destination, os.O_PATH, resolve=RESOLVE_IN_ROOT)
             try:
@@ -78,8 +80,10 @@ def _mount_inside(root: int, point: MountPoint) -> None:
                 mounts.mount_setattr(again, "", mounts.AT_EMPTY_PATH, set=mounts.MOUNT_ATTR_RDONLY)
             finally:
                 os.close(again)
+    except FileNotFoundError:
+        return
     finally:
-        os.close(target)
+        os.close(source)
 
 
 def _made_directory(root: int, path: str) -> int:

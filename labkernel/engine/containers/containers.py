@@ -14,6 +14,7 @@ from typing import Any
 from labkernel.engine.containers import config as container_config
 from labkernel.engine.containers import inspect as views
 from labkernel.engine.containers import networking
+from labkernel.engine.containers.confinement import Confinement
 from labkernel.engine.containers.container import Container
 from labkernel.engine.containers.lifecycle import Lifecycle
 from labkernel.engine.containers.mounts import MountPoint, mount_points, resolve
@@ -56,6 +57,7 @@ class Containers:
         volumes: Volumes,
         events: Events,
         init_layer: Path,
+        confinement: Confinement | None = None,
     ) -> None:
         self._root = root
         self._init_layer = init_layer
@@ -64,6 +66,7 @@ class Containers:
         self.store = images.store
         self._networks = networks
         self._volumes = volumes
+        self.confinement = confinement
         self._by_id: dict[str, Container] = {}
         self._by_name: dict[str, Container] = {}
         self._filling = asyncio.Lock()
@@ -172,6 +175,7 @@ class Containers:
 
         Raises:
             InvalidParameter: the description makes no sense.
+            Forbidden: this engine is confined, and the container would not be.
             NotFound: no such image, or not for that platform.
             Conflict: the name is taken.
         """
@@ -188,6 +192,8 @@ class Containers:
         points += self._from_image(config, points)
         if host_config["VolumesFrom"]:
             points += self._volumes_from(host_config["VolumesFrom"], points)
+        if self.confinement:
+            self.confinement.check(host_config, points)
         if name and (other := self._by_name.get(name)):
             raise self._name_taken(other)
         container_id = secrets.token_hex(32)

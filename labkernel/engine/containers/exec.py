@@ -95,11 +95,13 @@ class Execs:
         return found
 
     def create(self, container: Container, body: Mapping[str, Any]) -> Exec:
-        """Raises InvalidParameter, Conflict."""
+        """Raises InvalidParameter, Conflict, Forbidden."""
         field_types.check(body, field_types.EXEC)
         given = {key: body[key] if body.get(key) is not None else default for key, default in _CONFIG.items()}
         if not given["Cmd"]:
             raise InvalidParameter("No exec command specified")
+        if self._containers.confinement:
+            self._containers.confinement.check_privileged(given)
         if container.state.status == "paused":
             raise Conflict(f"Container {container.name} is paused, unpause the container before exec")
         made = Exec(

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from labkernel.engine.errors import InvalidParameter, System
+from labkernel.engine.linux.paths import NO_SYMLINKS
 from labkernel.engine.runtime.spec import Mount
 from labkernel.engine.volumes import Volumes, check_volume_name
 
@@ -37,6 +38,8 @@ class MountPoint:
     propagation: str = ""
     anonymous: bool = False
     must_exist: bool = False
+    follow: bool = True
+    """Whether the way to a bind mount's source may lead over symbolic links."""
     copy: bool = True
     labels: dict[str, str] | None = None
     listed: bool = True
@@ -60,6 +63,8 @@ class MountPoint:
         options = ["rbind", "rw" if self.writable else "ro"]
         if self.propagation:
             options.append(self.propagation)
+        if not self.follow:
+            options.append(NO_SYMLINKS)
         return Mount(self.destination, self.source, "bind", options)
 
 

@@ -7,10 +7,15 @@ import os
 import time
 
 from labkernel.engine.linux.libc import system_call
+from labkernel.engine.linux.mounts import AT_FDCWD
 
 RESOLVE_NO_MAGICLINKS = 0x02
 RESOLVE_NO_SYMLINKS = 0x04
 RESOLVE_IN_ROOT = 0x10
+NO_SYMLINKS = "x-labkernel.no-symlinks"
+"""The option of a bind mount whose source may be reached over no symbolic link: who is not trusted could put
+one there after the path was looked at.
+"""
 #: How often a path is tried while others change mounts and names under it.
 ATTEMPTS = 200
 
@@ -40,3 +45,10 @@ def openat2(
             # EAGAIN: anyone on the machine mounted or renamed meanwhile, so ".." could not be trusted.
             time.sleep(attempt * 1e-5)
     return _openat2(directory, encoded, ctypes.byref(how), size)
+
+
+def open_source(path: str, *, follow: bool) -> int:
+    """A descriptor (O_PATH) of what is to be bind-mounted. Raises OSError (ELOOP) for a link on its way that
+    is not to be followed.
+    """
+    return openat2(AT_FDCWD, path, os.O_PATH, resolve=0 if follow else RESOLVE_NO_SYMLINKS)

@@ -114,7 +114,7 @@ class _Helper:
             for tree in trees:
                 if tree.shift:
                     m.mount_setattr(
-                        tree.descriptor, "", m.AT_EMPTY_PATH, set=MOUNT_ATTR_IDMAP, userns=namespace
+                        tree.descriptor, "", m.AT_EMPTY_PATH, set=m.MOUNT_ATTR_IDMAP, userns=namespace
                     )
             code = 0
         except OSError as error:
@@ -127,9 +127,6 @@ class _Helper:
         _, status = os.waitpid(self._pid, 0)
         if status:
             raise OSError(1, "the ids of a sandbox could not be mapped", "user namespace")
-
-
-MOUNT_ATTR_IDMAP = 0x00100000
 
 
 def _map_ids(pid: int) -> None:

@@ -9,6 +9,9 @@ from dataclasses import dataclass
 class Limits:
     """What one submission may use. Times in seconds of the clock, sizes in bytes.
 
+    Where there are no control groups, `memory` is what processes have mapped: what they keep in files in
+    memory is not counted.
+
     `output` is what is kept of what a cell prints; a cell that prints more than `flood` ends the submission.
     """
 

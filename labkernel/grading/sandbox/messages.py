@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import socket
 from collections.abc import Mapping
 from typing import Any
 
-LARGEST = 1 << 20
-"""Bytes of a message; a cell's source is one."""
+LARGEST = 400_000
+"""Bytes of a message; a cell's source is one. Linux sends no larger packet unless its administrator says so
+(net.core.wmem_max).
+"""
 
 
 def send(channel: socket.socket, message: Mapping[str, Any], descriptors: list[int] | None = None) -> None:
-    """Raises OSError: whoever listened is gone."""
-    data = json.dumps(message).encode()
+    """Raises OSError: whoever listened is gone, or the message is too large (EMSGSIZE)."""
+    data = json.dumps(message, ensure_ascii=False).encode(errors="surrogatepass")
+    if len(data) > LARGEST:
+        raise OSError(errno.EMSGSIZE, os.strerror(errno.EMSGSIZE))
     if descriptors:
         socket.send_fds(channel, [data], descriptors)
     else:
@@ -39,7 +45,7 @@ def _read(data: bytes) -> Any:
         return None
     try:
         message = json.loads(data)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return message if isinstance(message, dict) else {}
 

@@ -16,7 +16,11 @@ from typing import Any
 
 from labkernel.engine.linux import mounts as m
 
+#: The user that the cells run as, where there is more than one.
+LEARNER = 1000
 HOME = "/home/learner"
+LEARNERS = (HOME, "/tmp", f"/run/user/{LEARNER}")
+"""The directories that the learner may write, and share with containers."""
 ENGINE = "/var/lib/labkernel"
 BASE = "/base"
 LOWER = "/lower"
@@ -63,7 +67,7 @@ def open_trees(request: Mapping[str, Any]) -> list[Tree]:
 
 def _open(source: str, target: str, *, read_only: bool = False, shift: bool = False) -> Tree:
     flags = m.OPEN_TREE_CLONE | m.OPEN_TREE_CLOEXEC | m.AT_RECURSIVE
-    descriptor = m.open_tree(-100, source, flags)  # AT_FDCWD
+    descriptor = m.open_tree(m.AT_FDCWD, source, flags)
     if read_only:
         m.mount_setattr(descriptor, "", m.AT_EMPTY_PATH | m.AT_RECURSIVE, set=m.MOUNT_ATTR_RDONLY)
     return Tree(descriptor, target, os.path.isdir(source), shift)
@@ -137,10 +141,6 @@ def build(trees: Iterable[Tree], resolv_conf: str, *, memory: int) -> None:
     os.chdir("/")
 
 
-#: The user that the cells run as, where there is more than one.
-LEARNER = 1000
-
-
 def _attach(tree: Tree, root: str) -> None:
     target = f"{root}{tree.target}"
     if tree.is_directory:
@@ -148,7 +148,7 @@ def _attach(tree: Tree, root: str) -> None:
     else:
         os.makedirs(os.path.dirname(target), exist_ok=True)
         os.close(os.open(target, os.O_CREAT | os.O_WRONLY, 0o644))
-    m.move_mount(tree.descriptor, "", -100, target, m.MOVE_MOUNT_F_EMPTY_PATH)
+    m.move_mount(tree.descriptor, "", m.AT_FDCWD, target, m.MOVE_MOUNT_F_EMPTY_PATH)
     os.close(tree.descriptor)
 
 

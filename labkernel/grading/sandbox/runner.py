@@ -12,8 +12,9 @@ from collections.abc import Mapping
 from typing import Any, NoReturn
 
 from labkernel.engine.linux import mounts as m
-from labkernel.engine.linux.namespaces import CLONE_NEWNS, CLONE_NEWPID, unshare
-from labkernel.engine.linux.processes import die_with_parent, set_no_new_privileges
+from labkernel.engine.linux.capabilities import capset
+from labkernel.engine.linux.namespaces import CLONE_NEWNS, unshare
+from labkernel.engine.linux.processes import die_with_parent, set_dumpable, set_no_new_privileges
 from labkernel.grading.sandbox import rootfs
 from labkernel.grading.sandbox.messages import receive, send
 
@@ -61,24 +62,19 @@ def has_learner(process: int | str = "self") -> bool:
 
 
 def be(cells: socket.socket, output: int, directory: str, limits: Mapping[str, Any]) -> NoReturn:
-    """Become the runner. The calling process stays as its parent: when that is killed, so is all of it."""
-    die_with_parent()
-    # In a process namespace of its own it sees nobody else, and whatever it started ends with it.
-    unshare(CLONE_NEWPID | CLONE_NEWNS)
-    pid = os.fork()
-    if pid:
-        cells.close()
-        os.close(output)
-        _, status = os.waitpid(pid, 0)
-        code = os.waitstatus_to_exitcode(status)
-        os._exit(code if code >= 0 else 128 - code)
+    """Become the runner. It is process 1 of a namespace, where it sees nobody else: when it ends, all that it
+    started does.
+    """
     code = 1
     try:
+        unshare(CLONE_NEWNS)
         m.mount("proc", "/proc", "proc", m.MS_NOSUID | m.MS_NODEV | m.MS_NOEXEC)
+        _close_off()
         with open("/proc/self/oom_score_adj", "w") as file:
             file.write("1000")  # rather this one than the engine
         _limit(limits)
         become_learner(exists=has_learner())
+        set_dumpable(True)  # the warden looks at what it has open
         die_with_parent()
         signal.signal(signal.SIGINT, signal.default_int_handler)
         for number in (signal.SIGTERM, signal.SIGHUP):
@@ -96,6 +92,19 @@ def be(cells: socket.socket, output: int, directory: str, limits: Mapping[str, A
         os._exit(code)
 
 
+def _close_off() -> None:
+    """Take away here what only root may touch. The learner is root in containers, and can hand descriptors of
+    directories to them.
+    """
+    for place in (rootfs.ENGINE, rootfs.LOWER, rootfs.BASE):
+        if os.path.isdir(place):
+            m.mount("tmpfs", place, "tmpfs", m.MS_RDONLY, "size=4k")
+    for place in (rootfs.LEARNERS[-1], "/var/tmp"):
+        m.mount(place, place, flags=m.MS_BIND)  # stays as it is when what is around it changes
+    for place in ("/", "/run"):
+        m.mount_setattr(m.AT_FDCWD, place, 0, set=m.MOUNT_ATTR_RDONLY)
+
+
 def become_learner(*, exists: bool) -> None:
     """Drop root's rights for good, where there is somebody else to be."""
     if exists:
@@ -103,6 +112,8 @@ def become_learner(*, exists: bool) -> None:
             os.setgroups([])
         os.setresgid(rootfs.LEARNER, rootfs.LEARNER, rootfs.LEARNER)
         os.setresuid(rootfs.LEARNER, rootfs.LEARNER, rootfs.LEARNER)
+    else:
+        capset(0, 0, 0)
     set_no_new_privileges()
 
 

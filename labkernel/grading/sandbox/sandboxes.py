@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import errno
 import os
 import queue
 import re
@@ -22,15 +23,22 @@ from typing import Any
 
 from labkernel import engine_process
 from labkernel.commands import CommandError, connect
+from labkernel.course.lab import BUILD_TIMEOUT, PATIENCE, RUN_TIMEOUT
 from labkernel.course.outcome import Checked, Report
 from labkernel.grading.sandbox import birth
 from labkernel.grading.sandbox.limits import CellRun, Limits, SandboxEnded, SandboxError
-from labkernel.grading.sandbox.messages import pair, receive, send
+from labkernel.grading.sandbox.messages import LARGEST, pair, receive, send
+from labkernel.grading.sandbox.runner import environment
 from labkernel.grading.sandbox.slots import Slot, Slots
 
 BIRTH_SECONDS = 90.0
-CHECK_SECONDS = 180.0
 STOP_SECONDS = 60.0
+LOOK_SECONDS = 30.0
+WHAT_WAS_SAID = "what it said is above; has the machine memory and processes left?"
+_CRASHES = (-signal.SIGSEGV, -signal.SIGABRT, -signal.SIGBUS)
+"""The only ends of an engine that are ours: to end in order, or with an error since a part of it was killed,
+is what a learner can bring about.
+"""
 _LARGEST_ANSWER = 8 << 20
 _CONTROL = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(\x07|\x1b\\)|[\x00-\x08\x0b-\x1f\x7f]")
 
@@ -72,9 +80,10 @@ class Sandboxes:
         """Raises SandboxError."""
         with contextlib.ExitStack() as undo:
             try:
-                host = engine_process.start()
-            except engine_process.EngineProcessError as error:
-                raise SandboxError(error.message, error.hint) from None
+                client = connect(engine_process.start())
+            except CommandError as error:
+                raise SandboxError(error.what, error.hint or "") from None
+            undo.callback(client.close)
             self._status = engine_process.status()
             if self._network and not self._status.reaches_world:
                 # Else each right answer that fetches something would fail.
@@ -82,11 +91,6 @@ class Sandboxes:
                     "the exercise needs the network, and containers here do not reach the outside world",
                     "labkernel engine status says why; an engine run as root needs nothing more",
                 )
-            try:
-                client = connect(host)
-            except CommandError as error:
-                raise SandboxError(error.what, error.hint or "") from None
-            undo.callback(client.close)
             self._slots = Slots(client, _mark(), self._limits)
             self._slots.remove_left(_is_alive)
             self._work.mkdir(parents=True, exist_ok=True)
@@ -102,12 +106,11 @@ class Sandboxes:
 
     def _start_zygote(self, undo: contextlib.ExitStack) -> None:
         self._zygote, theirs = pair()
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("DOCKER_")}
         process = subprocess.Popen(
-            [sys.executable, "-m", "labkernel.grading.sandbox.zygote", str(theirs.fileno())],
+            [sys.executable, "-P", "-m", "labkernel.grading.sandbox.zygote", str(theirs.fileno())],
             pass_fds=[theirs.fileno()],
             stdin=subprocess.DEVNULL,
-            env=environment,
+            env=environment(os.path.expanduser("~")),  # a fork shows it for ever, in /proc/self/environ
             cwd="/",
             start_new_session=True,  # the terminal's signals are for the grader alone
         )
@@ -119,7 +122,7 @@ class Sandboxes:
 
         undo.callback(end)
         if receive(self._zygote) is None:
-            raise SandboxError("the process that makes sandboxes did not start")
+            raise SandboxError("the process that makes sandboxes did not start", WHAT_WAS_SAID)
 
     def prepare(self, files: Path, name: str, cells: Sequence[str]) -> None:
         """Run cells once; the images they leave are there in every sandbox opened after.
@@ -283,6 +286,7 @@ class Sandbox:
         """Raises SandboxError."""
         self._control, control = pair()
         self._cells, cells = pair()
+        self._cells.setblocking(False)  # who runs cells need not read: then the cell is late
         self._output, output = os.pipe()
         os.set_blocking(self._output, False)
         try:
@@ -295,7 +299,7 @@ class Sandbox:
         while True:
             message = self._receive_control(BIRTH_SECONDS)
             if message is None:
-                raise SandboxError("a sandbox ended before it was ready")
+                raise SandboxError("a sandbox ended before it was ready", WHAT_WAS_SAID)
             if "error" in message:
                 raise SandboxError(message["error"])
             if "born" in message:
@@ -314,7 +318,7 @@ class Sandbox:
 
     def _receive_control(self, seconds: float) -> Any:
         if not select.select([self._control], [], [], seconds)[0]:
-            raise SandboxError(f"a sandbox was not ready within {seconds:.0f} s")
+            raise SandboxError(f"a sandbox said nothing for {seconds:.0f} s")
         return receive(self._control)
 
     def run_cell(self, source: str) -> CellRun:
@@ -325,8 +329,8 @@ class Sandbox:
         try:
             send(self._cells, {"cell": source})
         except OSError as error:
-            if error.errno == 90:  # EMSGSIZE
-                self._end_runner("a cell is longer than a megabyte", text)
+            if error.errno == errno.EMSGSIZE:
+                self._end_runner(f"a cell is longer than {LARGEST // 1000} kB", text)
         seconds = self._limits.cell_seconds
         end = min(time.monotonic() + seconds, self._deadline)
         while True:
@@ -364,7 +368,7 @@ class Sandbox:
 
     def _heed_control(self, text: _Text) -> Mapping[str, Any]:
         """The warden's next message, once what it means is done. Raises SandboxEnded."""
-        message = receive(self._control)
+        message = self._receive_control(LOOK_SECONDS)
         if message is None:
             self._gone = True
             self._end_runner("used so much that all of it was ended", text)
@@ -372,7 +376,7 @@ class Sandbox:
             self._end_runner(message["limit"], text)
         if "engine" in message and "ready" not in message:
             self._engine = None
-            if message["engine"] in (-signal.SIGKILL, -signal.SIGTERM):
+            if message["engine"] not in _CRASHES:
                 self._end_runner("the container engine was killed", text)
         if "ended" in message:
             self._end_runner("its process ended", text)
@@ -400,8 +404,10 @@ class Sandbox:
             if self.ended:
                 raise SandboxEnded(self.ended)
             raise SandboxError("the sandbox's engine has ended")
+        seconds = BUILD_TIMEOUT + max(1, len(names)) * (RUN_TIMEOUT + PATIENCE)
         reading, writing = os.pipe()
         request = {
+            "seconds": seconds,
             "exercise": str(exercise.absolute()),
             "names": list(names),
             "name": self.name,
@@ -415,7 +421,7 @@ class Sandbox:
         finally:
             os.close(writing)
         try:
-            report = _read_answer(reading, CHECK_SECONDS, self._sandboxes.cancelled)
+            report = _read_answer(reading, seconds, self._sandboxes.cancelled)
         except SandboxError:
             self._look(_Text(0))  # raises SandboxEnded if the engine was killed
             raise
@@ -433,7 +439,8 @@ class Sandbox:
 
     def stop(self) -> None:
         """End it in order, so that its engine's directory can be built upon. Raises SandboxError."""
-        send(self._control, {"stop": True})
+        with contextlib.suppress(OSError):  # it has ended: there is nothing to wait for
+            send(self._control, {"stop": True})
         self._wait(STOP_SECONDS)
 
     def _wait(self, seconds: float) -> None:
@@ -441,7 +448,7 @@ class Sandbox:
         end = time.monotonic() + seconds
         while not self._gone:
             if not select.select([self._control], [], [], max(0.0, end - time.monotonic()))[0]:
-                raise SandboxError("a sandbox does not end")
+                raise SandboxError("a sandbox does not end", "labkernel engine stop ends what is left of it")
             self._gone = receive(self._control) is None
 
     def cancel(self) -> None:

@@ -74,7 +74,10 @@ class Slots:
             pid = api.inspect_container(container)["State"]["Pid"]
             return Slot(container, pid, self._file(container, "/etc/resolv.conf"))
         except APIError as error:
-            raise SandboxError(f"no place to run submissions in: {error.explanation}") from None
+            raise SandboxError(
+                f"no place to run submissions in: {error.explanation}",
+                "labkernel engine status says what does not work here",
+            ) from None
 
     def _file(self, container: str, path: str) -> bytes:
         stream, _ = self._client.api.get_archive(container, path)

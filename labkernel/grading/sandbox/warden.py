@@ -13,19 +13,22 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
+from glob import iglob
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from labkernel.engine.linux.namespaces import CLONE_NEWPID, unshare
 from labkernel.grading.sandbox import rootfs, runner
 from labkernel.grading.sandbox.messages import receive, send
 
 INTERVAL = 0.1
 """Seconds between two looks at what is used."""
 ENGINE_SECONDS = 60.0
+COUNT_SECONDS = 1.0
+"""Seconds at least between two counts of what files take; if it takes long, it is done seldom."""
 GIVING_BACK_SECONDS = 5.0
 """Seconds that the kernel may need to take a killed process's memory and children away."""
-KILLED = 128 + signal.SIGKILL
-"""How the runner ends when the kernel has no memory left for it."""
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
@@ -42,6 +45,7 @@ def watch(request: Mapping[str, Any], control: socket.socket, cells: socket.sock
         if problem := _wait_for_engine(engine):
             send(control, {"error": problem})
             return
+    unshare(CLONE_NEWPID)  # for the one child that is still to come
     learner = os.fork()
     if learner == 0:
         control.close()
@@ -65,7 +69,8 @@ def _start_engine(lower: list[str]) -> subprocess.Popen[bytes]:
     with open(f"{rootfs.ENGINE}/engine.log", "ab") as log:
         return subprocess.Popen(
             [
-                *(sys.executable, "-m", "labkernel.engine.daemon"),
+                *(sys.executable, "-P", "-m", "labkernel.engine.daemon"),
+                *(word for place in rootfs.LEARNERS for word in ("--confined-to", place)),
                 *(rootfs.ENGINE, f"unix://{rootfs.SOCKET}", *lower),
             ],
             stdin=subprocess.DEVNULL,
@@ -166,7 +171,7 @@ class _Watch:
                 return
             if pid == self._learner:
                 self._learner = None
-                if os.waitstatus_to_exitcode(status) == KILLED:
+                if os.waitstatus_to_exitcode(status) == -signal.SIGKILL:  # not by us: the kernel
                     self._tell({"limit": self._out_of_memory()})
                 self._tell({"ended": os.waitstatus_to_exitcode(status)})
             if self._engine and pid == self._engine.pid:
@@ -176,6 +181,7 @@ class _Watch:
     def _kill_learner(self) -> None:
         if self._learner is not None:
             os.kill(self._learner, signal.SIGKILL)
+            self._learner = None
 
     def _stop(self) -> None:
         """End the engine so that its directory can be built upon."""
@@ -229,24 +235,48 @@ def _resident(name: str) -> int:
 
 
 class _DiskUse:
-    """Looks at the file system's free space, which is quick, and counts only when that has fallen."""
+    """Looks at the file system's free space, which is quick, and counts when that has fallen; and now and
+    then, since others on it may free what is taken here.
+    """
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._free = self._now()
+        self._free = self._free_now()
+        self._next = time.monotonic() + COUNT_SECONDS
 
     @staticmethod
-    def _now() -> int:
+    def _free_now() -> int:
         found = os.statvfs(rootfs.HOME)
         return found.f_bavail * found.f_frsize
 
     def too_much(self) -> str:
-        if self._free - self._now() < self._limit:
+        begun = time.monotonic()
+        if begun < self._next and self._free - self._free_now() < self._limit:
             return ""
         used = 0
-        for place in (rootfs.HOME, rootfs.ENGINE):
-            for directory, _, names in os.walk(place):
-                for name in names:
-                    with contextlib.suppress(OSError):
-                        used += os.lstat(os.path.join(directory, name)).st_blocks * 512
-        return f"wrote more than {self._limit >> 20} MiB of files" if used > self._limit else ""
+        for size in chain(sizes_below(rootfs.HOME), sizes_below(rootfs.ENGINE), sizes_of_deleted()):
+            used += size
+            if used > self._limit:  # of so many files one need not see all
+                return f"wrote more than {self._limit >> 20} MiB of files"
+        now = time.monotonic()
+        self._next = now + max(COUNT_SECONDS, 20 * (now - begun))
+        return ""
+
+
+def sizes_below(place: str) -> Iterator[int]:
+    """Bytes that each directory and each file takes on the disk."""
+    for directory, _, names in os.walk(place):
+        for path in (directory, *(os.path.join(directory, name) for name in names)):
+            with contextlib.suppress(OSError):
+                yield os.lstat(path).st_blocks * 512
+
+
+def sizes_of_deleted() -> Iterator[int]:
+    """Bytes that each file takes that has no name any more, and is open."""
+    seen = set()
+    for descriptor in iglob("/proc/[0-9]*/task/*/fd/*"):
+        with contextlib.suppress(OSError):
+            found = os.stat(descriptor)
+            if found.st_nlink == 0 and (key := (found.st_dev, found.st_ino)) not in seen:
+                seen.add(key)
+                yield found.st_blocks * 512

@@ -31,11 +31,8 @@ def main(channel: socket.socket) -> None:
     # not ignored: what is started from here then has the usual ones.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD):
         signal.signal(number, lambda number, frame: None)
-    import docker  # noqa: F401  what cells and checks import
-
-    import labkernel.course  # noqa: F401
-
     runner.prepare_shell()
+    checker.import_all()
     gc.collect()
     gc.freeze()
     send(channel, {"ready": True})

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Set
 from typing import Any
 
 from labkernel.commands import connect
+from labkernel.commands.archive import PieceReader
 from labkernel.commands.http import call, cancel
 from labkernel.notebook.views.layer_files import LayerFiles, files_of_layers
 
@@ -98,30 +99,18 @@ class LayerReader:
         client.api.timeout = LONGEST  # type: ignore[assignment]
         try:
             self._response = call(client, "GET", "/images/get", params={"names": images}, stream=True)
-            return files_of_layers(_Limited(self._response.iter_content(_CHUNK), lambda: self._ended))
+            return files_of_layers(PieceReader(self._limited(self._response.iter_content(_CHUNK))))
         finally:
             if self._response is not None:
                 self._response.close()
             self._response = None
             client.close()
 
-
-class _Limited:
-    """A stream of an archive that ends in a tarfile.TarError when it takes too much or too long."""
-
-    def __init__(self, chunks: Iterator[bytes], is_ended: Callable[[], bool]) -> None:
-        self._chunks = chunks
-        self._is_ended = is_ended
-        self._until = time.monotonic() + LONGEST
-        self._left = 2 * LARGEST
-        self._rest = memoryview(b"")
-
-    def read(self, size: int, /) -> bytes:
-        if not self._rest:
-            self._rest = memoryview(next(self._chunks, b""))
-            self._left -= len(self._rest)
-            if self._is_ended() or self._left < 0 or time.monotonic() > self._until:
+    def _limited(self, pieces: Iterator[bytes]) -> Iterator[bytes]:
+        """An archive that ends in a tarfile.TarError when it takes too much or too long."""
+        until, left = time.monotonic() + LONGEST, 2 * LARGEST
+        for piece in pieces:
+            left -= len(piece)
+            if self._ended or left < 0 or time.monotonic() > until:
                 raise tarfile.ReadError("this takes too long")
-        taken = self._rest[:size]
-        self._rest = self._rest[len(taken) :]
-        return bytes(taken)
+            yield piece

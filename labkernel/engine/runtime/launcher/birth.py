@@ -74,7 +74,7 @@ def container(birth: Birth, spec: dict[str, Any], bundle: str) -> NoReturn:
     os.umask(0o022)
     make_working_directory(birth.process["cwd"])
     if spec["root"]["readonly"]:
-        m.mount_setattr(-100, "/", 0, set=m.MOUNT_ATTR_RDONLY)
+        m.mount_setattr(m.AT_FDCWD, "/", 0, set=m.MOUNT_ATTR_RDONLY)
 
     become_the_command(birth, init=spec["annotations"].get("labkernel.init") == "true")
 

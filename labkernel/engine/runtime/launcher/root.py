@@ -14,7 +14,14 @@ import stat
 
 from labkernel.engine.linux import mounts as m
 from labkernel.engine.linux import namespaces
-from labkernel.engine.linux.paths import RESOLVE_IN_ROOT, RESOLVE_NO_MAGICLINKS, RESOLVE_NO_SYMLINKS, openat2
+from labkernel.engine.linux.paths import (
+    NO_SYMLINKS,
+    RESOLVE_IN_ROOT,
+    RESOLVE_NO_MAGICLINKS,
+    RESOLVE_NO_SYMLINKS,
+    open_source,
+    openat2,
+)
 from labkernel.engine.runtime.launcher.story import Refused
 
 TYPE_CHECKING = False  # typing itself is not loaded: each page of memory costs every fork
@@ -153,7 +160,7 @@ def _mount_many_layers(root: Root, lower: list[str], values: dict[str, str]) -> 
         m.fsconfig_set(context, key, _unescape(value) or None)
     m.fsconfig_create(context)
     mounted = m.fsmount(context)
-    m.move_mount(mounted, "", -100, root.path, m.MOVE_MOUNT_F_EMPTY_PATH)
+    m.move_mount(mounted, "", m.AT_FDCWD, root.path, m.MOVE_MOUNT_F_EMPTY_PATH)
     os.close(mounted)
     os.close(context)
 
@@ -210,7 +217,7 @@ def _mount_new(kind: str, source: str, target: int, options: list[str]) -> None:
         if not is_hosts:
             raise
         place, attributes = ("/sys", m.MOUNT_ATTR_RDONLY) if kind == "sysfs" else ("/proc", 0)
-        tree = m.open_tree(-100, place, m.OPEN_TREE_CLONE | m.OPEN_TREE_CLOEXEC | m.AT_RECURSIVE)
+        tree = m.open_tree(m.AT_FDCWD, place, m.OPEN_TREE_CLONE | m.OPEN_TREE_CLOEXEC | m.AT_RECURSIVE)
         _attach(tree, target, attributes)
     except OSError as error:
         # devpts wants gid 5, "tty"; where only one id is mapped there is no such group.
@@ -222,7 +229,8 @@ def _mount_new(kind: str, source: str, target: int, options: list[str]) -> None:
 def bind(root: Root, source: str, destination: str, options: list[str]) -> None:
     """Show a file or directory of the host in the container, with all that is mounted below it."""
     recursive = m.AT_RECURSIVE if "bind" not in options else 0
-    tree = _open_source(source, m.OPEN_TREE_CLONE | m.OPEN_TREE_CLOEXEC | recursive)
+    flags = m.OPEN_TREE_CLONE | m.OPEN_TREE_CLOEXEC | recursive
+    tree = _open_source(source, flags, follow=NO_SYMLINKS not in options)
     directory = stat.S_ISDIR(os.fstat(tree).st_mode)
     target = root.make_mount_point(destination, directory=directory)
     _refuse_inside_proc(root, target, destination)
@@ -236,17 +244,21 @@ def bind(root: Root, source: str, destination: str, options: list[str]) -> None:
     os.close(target)
 
 
-def _open_source(source: str, flags: int) -> int:
+def _open_source(source: str, flags: int, *, follow: bool) -> int:
     """The mount to bind. What another container has mounted can only be copied in its own mount namespace."""
     process, other_root, inside = source.partition("/root/")
     try:
         if not (other_root and process.startswith("/proc/") and process[6:].isdecimal()):
-            return m.open_tree(-100, source, flags)
+            place = open_source(source, follow=follow)
+            try:
+                return m.open_tree(place, "", flags | m.AT_EMPTY_PATH)
+            finally:
+                os.close(place)
         own = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
         other = os.open(process + "/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
         namespaces.setns(other, namespaces.CLONE_NEWNS)
         try:
-            return m.open_tree(-100, "/" + inside, flags)
+            return m.open_tree(m.AT_FDCWD, "/" + inside, flags)
         finally:
             namespaces.setns(own, namespaces.CLONE_NEWNS)
             os.close(own)
@@ -255,6 +267,10 @@ def _open_source(source: str, flags: int) -> int:
         raise Refused(
             "other", f'invalid mount config for type "bind": bind source path does not exist: {source}'
         ) from None
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        raise Refused("other", f"a symbolic link has been put on the way to {source}") from None
 
 
 def _attach(tree: int, target: int, attributes: int = 0) -> None:
@@ -283,7 +299,7 @@ def mount_cgroup(root: Root, target: int, options: list[str], plan: dict[str, An
         try:
             m.mount("cgroup", place, "cgroup2", flags)
         except OSError:  # an engine without root may not: it shows the container's own directory
-            tree = m.open_tree(-100, plan["into"], m.OPEN_TREE_CLONE | m.OPEN_TREE_CLOEXEC)
+            tree = m.open_tree(m.AT_FDCWD, plan["into"], m.OPEN_TREE_CLONE | m.OPEN_TREE_CLOEXEC)
             _attach(tree, target, read_only)
         return
     if not plan["views"]:
@@ -292,7 +308,7 @@ def mount_cgroup(root: Root, target: int, options: list[str], plan: dict[str, An
     inside = root.open(os.readlink(place).removeprefix(root.path))
     for name, directory in plan["views"]:
         os.mkdir(name, 0o755, dir_fd=inside)
-        tree = m.open_tree(-100, directory, m.OPEN_TREE_CLONE | m.OPEN_TREE_CLOEXEC)
+        tree = m.open_tree(m.AT_FDCWD, directory, m.OPEN_TREE_CLONE | m.OPEN_TREE_CLOEXEC)
         m.mount_setattr(
             tree,
             "",
@@ -347,7 +363,9 @@ def make_node(
     except FileExistsError:
         return
     except PermissionError:
-        tree = m.open_tree(-100, _host_node(kind, major, minor), m.OPEN_TREE_CLONE | m.OPEN_TREE_CLOEXEC)
+        tree = m.open_tree(
+            m.AT_FDCWD, _host_node(kind, major, minor), m.OPEN_TREE_CLONE | m.OPEN_TREE_CLOEXEC
+        )
         flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC
         os.close(os.open(name, flags, 0o666, dir_fd=directory))
         m.move_mount(tree, "", directory, name, m.MOVE_MOUNT_F_EMPTY_PATH)
