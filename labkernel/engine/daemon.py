@@ -75,10 +75,10 @@ def serve(root: Path, host: str, *, lower: Sequence[str] = ()) -> int:
     async def run() -> int:
         # An upload that stalls keeps its thread; the default, six threads on two cores, would soon be taken.
         asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(THREADS, "engine"))
-        from labkernel.engine.api.http import Server
         from labkernel.engine.api.router import Router
         from labkernel.engine.api.routes import ROUTES
         from labkernel.engine.engine import Engine
+        from labkernel.engine.http.server import Server
 
         engine = await Engine.open(root, mapping=mapping, lower=[_lower_store(word) for word in lower])
         server = Server(Router(engine, ROUTES), HEADERS)

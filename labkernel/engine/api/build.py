@@ -6,7 +6,6 @@ import asyncio
 import json
 from typing import Any, BinaryIO
 
-from labkernel.engine.api.http import Answer, Request, Response, json_error
 from labkernel.engine.api.images import publish
 from labkernel.engine.api.json_stream import Messages, json_lines_once_begun
 from labkernel.engine.api.transfer import body_file
@@ -14,6 +13,7 @@ from labkernel.engine.build.context import BuildContext
 from labkernel.engine.build.interface import BuildOptions, error_message
 from labkernel.engine.engine import Engine
 from labkernel.engine.errors import InvalidParameter
+from labkernel.engine.http.server import Answer, Request, Response, json_error
 from labkernel.engine.image.platforms import parse_platform
 from labkernel.engine.image.reference import parse_reference
 from labkernel.engine.image.store import Store

@@ -10,13 +10,13 @@ import json
 from collections.abc import Collection
 from typing import Any
 
-from labkernel.engine.api.http import Answer, Request, Response, StreamResponse
 from labkernel.engine.api.json_stream import Messages, json_lines
 from labkernel.engine.api.transfer import body_file, written
 from labkernel.engine.commit import apply_changes
 from labkernel.engine.commit import commit as commit_container
 from labkernel.engine.engine import Engine
 from labkernel.engine.errors import EngineError, InvalidParameter, NotFound
+from labkernel.engine.http.server import Answer, Request, Response, StreamResponse
 from labkernel.engine.image.images import Image
 from labkernel.engine.image.platforms import parse_platform
 from labkernel.engine.image.reference import Reference, is_digest, parse_reference

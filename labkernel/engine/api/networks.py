@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from labkernel.engine.api.http import Answer, Request, Response
 from labkernel.engine.engine import Engine
 from labkernel.engine.errors import Forbidden, InvalidParameter, NotOffered
+from labkernel.engine.http.server import Answer, Request, Response
 
 _FILTERS = frozenset(["dangling", "driver", "id", "label", "name", "scope", "type"])
 

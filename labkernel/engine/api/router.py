@@ -7,11 +7,11 @@ import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from labkernel.engine.api.byte_queue import Disconnected
 from labkernel.engine.api.errors import error_response
-from labkernel.engine.api.http import Answer, Request, Response
 from labkernel.engine.engine import Engine
 from labkernel.engine.errors import EngineError
+from labkernel.engine.http.byte_queue import Disconnected
+from labkernel.engine.http.server import Answer, Request, Response
 
 log = logging.getLogger(__name__)
 

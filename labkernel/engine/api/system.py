@@ -11,11 +11,11 @@ from importlib.metadata import version as package_version
 from pathlib import Path
 from typing import Any
 
-from labkernel.engine.api.http import Answer, Request, Response, StreamResponse
 from labkernel.engine.api.router import API_VERSION, MINIMUM_API_VERSION
 from labkernel.engine.containers.logs import parse_time
 from labkernel.engine.engine import Engine
 from labkernel.engine.errors import NotOffered
+from labkernel.engine.http.server import Answer, Request, Response, StreamResponse
 from labkernel.engine.image.config import architecture
 from labkernel.engine.timestamps import rfc3339
 
