@@ -15,6 +15,7 @@ import struct
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
@@ -80,6 +81,29 @@ def serve(root: Path | None = None, host: str | None = None) -> int:
 
     place = root or default_root()
     return main([str(place), host or host_for(root)])
+
+
+def serve_registry(
+    root: Path | None = None, host: str | None = None, *, ready: Callable[[str], object]
+) -> None:
+    """Run a registry in this process until it is told to end; `ready` gets its ADDRESS:PORT once it answers.
+
+    Raises:
+        EngineProcessError: it cannot run there.
+    """
+    from labkernel.engine.distribution.server.process import DEFAULT_HOST, serve
+    from labkernel.engine.errors import EngineError
+
+    try:
+        serve(root or default_registry_root(), host or DEFAULT_HOST, ready=ready)
+    except EngineError as error:
+        raise EngineProcessError(error.message, error.hint or "") from None
+
+
+def default_registry_root() -> Path:
+    """Where the registry keeps its things: beside the engine's."""
+    root = default_root()
+    return root.with_name(f"{root.name}-registry")
 
 
 def start(root: Path | None = None, host: str | None = None) -> str:

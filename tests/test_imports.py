@@ -73,7 +73,8 @@ LAYERS = {
     "labkernel.commands": Layer((), _CLIENT),
     # The one door in the seam.
     "labkernel.engine_process": Layer(
-        ("labkernel.engine.daemon", "labkernel.engine.distribution.server"), ("docker", "platformdirs")
+        ("labkernel.engine.daemon", "labkernel.engine.distribution.server", "labkernel.engine.errors"),
+        ("docker", "platformdirs"),
     ),
     # The daemon puts the parts together, so it stands above them all.
     "labkernel.engine.daemon": Layer(("labkernel.engine.api", _HTTP, *_OBJECTS, *_PARTS)),

@@ -1,4 +1,4 @@
-"""HTTP/1.1 for the API and the classroom's registry: requests in, responses, streams, hijacked connections out.
+"""HTTP/1.1 for the API and the classroom's registry: requests in, responses and streams out.
 
 llhttp (through httptools) parses; this file owns the connection, because the Docker Engine API takes
 connections over: after `101 UPGRADED` (or a bare `200`) the socket carries raw bytes both ways, and the

@@ -22,16 +22,21 @@ from labkernel.engine.image.platforms import check_platform, own_platform, parse
 from labkernel.engine.image.reference import parse_reference
 from labkernel.engine.image.registries import Registries
 from labkernel.engine.image.store import Store
-from tests.engine.distribution.servers import Request, free_port, http_server, running_registry
+from tests.engine.distribution.servers import Request, free_port, http_server, our_registry, running_registry
 from tests.engine.image.conftest import Tree
 from tests.engine.image.test_images import make
 
 
-@pytest.fixture(scope="module")
-def registry() -> Iterator[str]:
-    """A registry that is open to everybody."""
-    with tempfile.TemporaryDirectory() as directory, running_registry(Path(directory)) as domain:
-        yield domain
+@pytest.fixture(scope="module", params=["debian", "ours"])
+def registry(request: pytest.FixtureRequest) -> Iterator[str]:
+    """A registry that is open to everybody: Debian's, and ours."""
+    with tempfile.TemporaryDirectory() as directory:
+        if request.param == "ours":
+            with our_registry(Path(directory)) as process:
+                yield process.domain
+        else:
+            with running_registry(Path(directory)) as domain:
+                yield domain
 
 
 @pytest.fixture
