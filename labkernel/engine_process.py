@@ -15,7 +15,7 @@ import struct
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
@@ -75,12 +75,13 @@ def host_for(root: Path | None = None) -> str:
     return f"unix://{directory / 'engine.sock'}"
 
 
-def serve(root: Path | None = None, host: str | None = None) -> int:
-    """Run the engine in this process until it is told to end; the answer is its exit status."""
+def serve(root: Path | None = None, host: str | None = None, *, options: Sequence[str] = ()) -> int:
+    """Run the engine in this process until it is told to end; the answer is its exit status. `options` are
+    the daemon's (`--registry-mirror=http://classroom:5000`)."""
     from labkernel.engine.daemon import main
 
     place = root or default_root()
-    return main([str(place), host or host_for(root)])
+    return main([str(place), host or host_for(root), *options])
 
 
 def serve_registry(
@@ -106,8 +107,8 @@ def default_registry_root() -> Path:
     return root.with_name(f"{root.name}-registry")
 
 
-def start(root: Path | None = None, host: str | None = None) -> str:
-    """Start the engine unless it runs; returns its address once it answers.
+def start(root: Path | None = None, host: str | None = None, *, options: Sequence[str] = ()) -> str:
+    """Start the engine unless it runs; returns its address once it answers. `options` as for `serve`.
 
     Raises:
         EngineProcessError: it did not come up; the message holds what it said.
@@ -121,7 +122,7 @@ def start(root: Path | None = None, host: str | None = None) -> str:
         with log.open("ab") as output:
             begun = output.tell()
             process = subprocess.Popen(
-                [sys.executable, "-m", "labkernel.engine.daemon", str(place), address],
+                [sys.executable, "-m", "labkernel.engine.daemon", str(place), address, *options],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,

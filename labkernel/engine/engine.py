@@ -17,6 +17,7 @@ from labkernel.engine.catalog.catalog import Catalog
 from labkernel.engine.containers.containers import Containers
 from labkernel.engine.containers.exec import Execs
 from labkernel.engine.database import Database
+from labkernel.engine.distribution.settings import RegistrySettings
 from labkernel.engine.events import Events
 from labkernel.engine.image.images import Images
 from labkernel.engine.image.registries import Registries
@@ -52,11 +53,17 @@ class Engine:
     execs: Execs
     builder: Builder
     base_images: BaseImages
+    registries: Registries
     total_memory: int
 
     @classmethod
     async def open(
-        cls, root: Path, *, mapping: Mapping | None = None, lower: Sequence[LowerStore] = ()
+        cls,
+        root: Path,
+        *,
+        mapping: Mapping | None = None,
+        lower: Sequence[LowerStore] = (),
+        registry_settings: RegistrySettings | None = None,
     ) -> Engine:
         """Open the directory, whatever state a killed engine left it in; nothing of that engine stays
         behind.
@@ -91,7 +98,8 @@ class Engine:
         )
         runner = StepRunner(launcher, networks, store, init_layer)
         catalog = Catalog(cache_directory(), runner.in_rootfs, work=root / "catalog")
-        base_images = BaseImages(images, events, catalog, Registries(images))
+        registries = Registries(images, registry_settings)
+        base_images = BaseImages(images, events, catalog, registries)
         builder = Builder(images, runner, base_images)
         base_images.builder = builder
         engine = cls(
@@ -109,6 +117,7 @@ class Engine:
             execs=Execs(containers, launcher),
             builder=builder,
             base_images=base_images,
+            registries=registries,
             total_memory=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         )
         await containers.resume()

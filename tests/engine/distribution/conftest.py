@@ -90,5 +90,11 @@ def sink() -> MemorySink:
 
 
 @pytest.fixture
+def short_delays(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who tries again does so soon."""
+    monkeypatch.setattr("labkernel.engine.distribution.retry.DELAYS", (0.01, 0.02, 0.03))
+
+
+@pytest.fixture
 def stop() -> threading.Event:
     return threading.Event()

@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 import urllib.parse
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -32,9 +32,12 @@ def free_port() -> int:
 
 
 class RegistryProcess:
-    """A registry with its data below `directory`, at `domain`: it can be killed, and started there again."""
+    """A registry with its data below `directory`, at `domain`: it can be killed, and started there again.
+    `inside` are words before its command, as a room's that it is to run in."""
 
-    def __init__(self, directory: Path, auth: str = "", *, ours: bool = False) -> None:
+    def __init__(
+        self, directory: Path, auth: str = "", *, ours: bool = False, inside: Sequence[str] = ()
+    ) -> None:
         self.directory = directory
         self.domain = f"127.0.0.1:{free_port()}"
         self._log = directory / "registry.log"
@@ -50,6 +53,7 @@ class RegistryProcess:
             f'http: {{addr: "{self.domain}"}}\n'
             f"{auth}\n"
         )
+        self._inside, self._command = inside, [*inside, *self._command]
         self.start()
 
     def start(self) -> None:
@@ -58,11 +62,9 @@ class RegistryProcess:
         for _ in wait_until(20):
             if self._process.poll() is not None:
                 raise RuntimeError(self._log.read_text())
-            try:
-                socket.create_connection(("127.0.0.1", int(self.domain.partition(":")[2]))).close()
+            asked = [*self._inside, "curl", "-sS", "--noproxy", "*", f"http://{self.domain}/v2/"]
+            if subprocess.run(asked, capture_output=True).returncode == 0:
                 return
-            except ConnectionRefusedError:
-                continue
         raise TimeoutError(self._log.read_text())
 
     def kill(self) -> None:
