@@ -10,7 +10,7 @@ from typing import Any
 from labkernel.engine.api.errors import stream_error
 from labkernel.engine.api.json_stream import Messages, json_lines, json_lines_once_begun
 from labkernel.engine.engine import Engine
-from labkernel.engine.errors import InvalidParameter
+from labkernel.engine.errors import InvalidParameter, System, Unauthorized
 from labkernel.engine.http.server import Answer, Request, Response
 from labkernel.engine.image.platforms import parse_platform
 from labkernel.engine.image.reference import is_digest, parse_reference
@@ -55,7 +55,11 @@ async def pull(engine: Engine, request: Request) -> Answer:
     parse_platform(platform)
 
     async def work(messages: Messages) -> None:
-        await engine.base_images.pull(reference, messages.put, auth, platform=platform)
+        try:
+            await engine.base_images.pull(reference, messages.put, auth, platform=platform)
+        except Unauthorized as error:
+            # As dockerd: a status 401 would make its client ask for a password on its standard input.
+            raise System(error.message, hint=error.hint) from error
 
     return await json_lines_once_begun(request, work, stream_error)
 

@@ -16,7 +16,8 @@ from labkernel.engine.http.server import Answer, Request, Response
 log = logging.getLogger(__name__)
 
 API_VERSION = (1, 44)
-MINIMUM_API_VERSION = (1, 24)
+MINIMUM_API_VERSION = (1, 22)
+"""What skopeo and its kin say they speak (`docker-daemon:`), of which nothing is changed since."""
 
 Handler = Callable[[Engine, Request], Awaitable[Answer]]
 

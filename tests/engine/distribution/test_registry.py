@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from labkernel.engine.distribution import connection
-from labkernel.engine.distribution.manifests import Descriptor, digest, docker_manifest
 from labkernel.engine.distribution.credentials import Credentials
+from labkernel.engine.distribution.manifests import Descriptor, digest, docker_manifest
 from labkernel.engine.distribution.registry import Registry
 from labkernel.engine.distribution.upload import Upload
 from labkernel.engine.errors import EngineError, Forbidden, NotFound, System, Unauthorized, Unavailable

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 
@@ -23,7 +24,7 @@ def test_later_and_later(monkeypatch: pytest.MonkeyPatch) -> None:
 
     with pytest.raises(Unavailable, match="not now"):
         persistently(work, lambda _: None)
-    waited = [later - sooner for sooner, later in zip(times, times[1:], strict=False)]
+    waited = [later - sooner for sooner, later in itertools.pairwise(times)]
     assert len(waited) == 3
     assert all(time >= delay for time, delay in zip(waited, (0.05, 0.1, 0.2), strict=True))
 
