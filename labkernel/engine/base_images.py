@@ -132,7 +132,7 @@ class BaseImages:
         """
         try:
             images = self._named(reference)
-        except NotFound:
+        except EngineError:
             output({"status": f"The push refers to repository [{reference.name}]"})
             raise
         await self._registries.push(images, reference, output, auth)

@@ -128,7 +128,7 @@ class Endpoint:
         if wanted.scheme == "basic":
             if not self._credentials.username:
                 raise Unauthorized(
-                    f"{self.host}: no basic auth credentials",
+                    "no basic auth credentials",
                     hint=f"log in first: docker login {self.host}",
                 )
             self._authorization = self._credentials.basic

@@ -20,6 +20,7 @@ from labkernel.engine.errors import EngineError, Forbidden, NotFound, System
 
 #: Statuses by which something says that it is busy, or no registry at all.
 _NOT_SERVING = {429, 500, 502, 503, 504}
+_DENIED = "denied: requested access to the resource is denied"
 _TAGS_LIMIT = 10_000
 
 
@@ -170,7 +171,8 @@ class Registry:
             busy.seconds = int(after) if after.isdigit() else 0
             return busy
         if self._actions != "pull" and answer.status in (401, 403):
-            return Forbidden(reason if code else "denied: requested access to the resource is denied")
+            words = "unauthorized: authentication required" if answer.status == 401 else _DENIED
+            return Forbidden(reason if code else words)
         if code == "MANIFEST_UNKNOWN":
             return NotFound(f"manifest for {name}{separator}{subject} not found: {reason}")
         if code == "NAME_UNKNOWN":

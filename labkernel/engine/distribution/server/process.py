@@ -87,7 +87,9 @@ def _listen(host: str) -> socket.socket:
                 f"{host}: address already in use",
                 hint="--host ADDR:PORT takes another; port 0, one that is free",
             ) from None
-        raise System(f"{host}: {(error.strerror or str(error)).lower()}") from None
+        # getaddrinfo's numbers are negative, and asyncio and socket add to the words of the others.
+        words = os.strerror(error.errno) if error.errno and error.errno > 0 else str(error.strerror)
+        raise System(f"{host}: {words.lower()}") from None
     listener.setblocking(False)
     if not ipaddress.ip_address(target[0]).is_loopback:
         log.warning("%s is open to everybody who reaches it: to read, to push and to delete", host)
