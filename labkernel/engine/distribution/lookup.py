@@ -29,7 +29,11 @@ def describe(registry: Registry, selector: str) -> dict[str, Any]:
     found = manifests.parse(data)
     if isinstance(found, Manifest):
         with tempfile.TemporaryDirectory() as directory:
-            config = json.loads(fetch_config(registry, found, Path(directory, "config")))
+            data = fetch_config(registry, found, Path(directory, "config"))
+        try:
+            config = json.loads(data)
+        except (ValueError, RecursionError) as error:
+            raise System("the image's configuration is not JSON") from error
         platforms = [config if isinstance(config, dict) else {}]
     else:
         platforms = [entry["platform"] for entry in found if isinstance(entry.get("platform"), dict)]
@@ -96,17 +100,15 @@ def result(name: str, description: str, *, official: bool = False) -> dict[str, 
 
 def _results(data: bytes) -> list[dict[str, Any]]:
     try:
-        found = json.loads(data)["results"]
-    except (ValueError, KeyError, TypeError, RecursionError):
+        return [
+            {
+                "name": str(item.get("name") or ""),
+                "description": str(item.get("description") or ""),
+                "is_official": bool(item.get("is_official")),
+                "is_automated": bool(item.get("is_automated")),
+                "star_count": int(item.get("star_count") or 0),
+            }
+            for item in json.loads(data)["results"]
+        ]
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise System("the registry's answer holds no results") from None
-    return [
-        {
-            "name": str(item.get("name") or ""),
-            "description": str(item.get("description") or ""),
-            "is_official": bool(item.get("is_official")),
-            "is_automated": bool(item.get("is_automated")),
-            "star_count": int(item.get("star_count") or 0),
-        }
-        for item in found
-        if isinstance(item, dict)
-    ]
