@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 from labkernel.engine.distribution.manifests import DOCKER_LIST, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST
 from labkernel.engine.distribution.server.errors import Refused
 from labkernel.engine.distribution.server.names import is_digest
-from labkernel.engine.distribution.server.store import Parts
 
 MANIFEST_LIMIT = 4 << 20
 """Bytes of a manifest: what the spec wants a registry to take at least."""
+
+
+class Parts(NamedTuple):
+    """What a manifest refers to: `blobs` and `manifests` must be stored before it; what may be `elsewhere`
+    need not, nor its `subject`."""
+
+    blobs: Sequence[str]
+    elsewhere: Sequence[str]
+    manifests: Sequence[str]
+    subject: str | None
+    artifact_type: str
 
 
 def parse(data: bytes, media_type: str) -> Parts:
@@ -34,18 +45,19 @@ def parse(data: bytes, media_type: str) -> Parts:
     artifact_type = document.get("artifactType") or ""
     if media_type in (OCI_INDEX, DOCKER_LIST):
         manifests = [_digest(item, "manifests") for item in _list(document.get("manifests"), "manifests")]
-        return Parts((), manifests, subject, str(artifact_type))
+        return Parts((), (), manifests, subject, str(artifact_type))
     if media_type not in (OCI_MANIFEST, DOCKER_MANIFEST):
         raise _invalid(f"manifest: media type {media_type!r} is not supported")
     config = document.get("config")
     blobs = [_digest(config, "config")]
-    # What lies elsewhere (`urls`) need not be here (image-spec, "Non-Distributable Layers").
-    layers = _list(document.get("layers"), "layers")
-    blobs += [
-        _digest(layer, "layers") for layer in layers if not (isinstance(layer, dict) and layer.get("urls"))
-    ]
+    elsewhere: list[str] = []
+    for layer in _list(document.get("layers"), "layers"):
+        digest = _digest(layer, "layers")
+        # image-spec, "Non-Distributable Layers".
+        (elsewhere if layer.get("urls") else blobs).append(digest)
     assert isinstance(config, dict)
-    return Parts(blobs, (), subject, str(artifact_type or config.get("mediaType") or ""))
+    artifact_type = artifact_type or config.get("mediaType") or ""
+    return Parts(blobs, elsewhere, (), subject, str(artifact_type))
 
 
 def _digest(descriptor: Any, what: str) -> str:

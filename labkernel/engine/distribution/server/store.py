@@ -9,11 +9,14 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 from labkernel.engine.database import Database
+from labkernel.engine.distribution.server import documents
+from labkernel.engine.distribution.server.documents import Parts
 from labkernel.engine.distribution.server.errors import Refused
 
 SCHEMA = """
@@ -21,6 +24,7 @@ CREATE TABLE IF NOT EXISTS blobs (
     repository TEXT NOT NULL,
     digest TEXT NOT NULL,
     size INTEGER NOT NULL,
+    added INTEGER NOT NULL,              -- Unix seconds
     PRIMARY KEY (repository, digest)
 );
 CREATE INDEX IF NOT EXISTS blobs_digest ON blobs (digest);
@@ -44,21 +48,16 @@ CREATE TABLE IF NOT EXISTS tags (
 """
 
 
+KEPT_SECONDS = 24 * 3600
+"""How long a blob that no manifest refers to is kept, and an upload that nobody goes on with."""
+
+
 class StoredManifest(NamedTuple):
     """A manifest's bytes as they came."""
 
     digest: str
     media_type: str
     content: bytes
-
-
-class Parts(NamedTuple):
-    """What a manifest refers to: `blobs` and `manifests` must be stored before it, `subject` need not."""
-
-    blobs: Sequence[str]
-    manifests: Sequence[str]
-    subject: str | None
-    artifact_type: str
 
 
 class Store:
@@ -70,10 +69,25 @@ class Store:
         database.create_tables(SCHEMA)
         for algorithm in ("sha256", "sha512"):
             (self._directory / algorithm).mkdir(parents=True, exist_ok=True)
+        self._forget_unneeded_blobs()
         self._remove_unknown_files()
 
     def _path(self, digest: str) -> Path:
         return self._directory.joinpath(*digest.split(":"))
+
+    def _forget_unneeded_blobs(self) -> None:
+        """Those that no manifest of their repository refers to, once a push can no longer be on its way."""
+        needed: set[tuple[str, str]] = set()
+        for row in self._database.rows("SELECT repository, media_type, content FROM manifests"):
+            parts = documents.parse(row["content"], row["media_type"])
+            needed.update((row["repository"], digest) for digest in (*parts.blobs, *parts.elsewhere))
+        oldest = int(time.time()) - KEPT_SECONDS
+        with self._database.transaction():
+            for row in self._database.rows("SELECT repository, digest FROM blobs WHERE added < ?", (oldest,)):
+                if tuple(row) not in needed:
+                    self._database.execute(
+                        "DELETE FROM blobs WHERE repository = ? AND digest = ?", tuple(row)
+                    )
 
     def _remove_unknown_files(self) -> None:
         known = {row[0] for row in self._database.rows("SELECT DISTINCT digest FROM blobs")}
@@ -117,15 +131,20 @@ class Store:
         path = self._path(digest)
         if not path.exists():
             os.link(file, path)
-        self._database.execute("INSERT OR REPLACE INTO blobs VALUES (?, ?, ?)", (repository, digest, size))
+        self._have(repository, digest, size)
 
     def mount(self, repository: str, digest: str) -> bool:
         """Have a blob in this repository too that any other has; False if none does."""
         row = self._database.row("SELECT size FROM blobs WHERE digest = ? LIMIT 1", (digest,))
         if row is None or not self._path(digest).is_file():
             return False
-        self._database.execute("INSERT OR REPLACE INTO blobs VALUES (?, ?, ?)", (repository, digest, row[0]))
+        self._have(repository, digest, row[0])
         return True
+
+    def _have(self, repository: str, digest: str, size: int) -> None:
+        self._database.execute(
+            "INSERT OR REPLACE INTO blobs VALUES (?, ?, ?, ?)", (repository, digest, size, int(time.time()))
+        )
 
     def delete_blob(self, repository: str, digest: str) -> None:
         """Raises Refused."""

@@ -17,15 +17,13 @@ from typing import BinaryIO
 
 from labkernel.engine.database import Database
 from labkernel.engine.distribution.server.errors import Refused
-from labkernel.engine.distribution.server.store import Store
+from labkernel.engine.distribution.server.store import KEPT_SECONDS, Store
 from labkernel.engine.http.byte_queue import ByteQueue
 
 BLOB_LIMIT = 64 << 30
 """Bytes of one blob."""
 AT_ONCE = 1000
 """Uploads begun and not ended."""
-KEPT_SECONDS = 24 * 3600
-"""How long an upload that nobody goes on with is kept."""
 PATIENCE = 60.0
 """Seconds between two pieces of a body: a client that vanished must not hold its upload for ever."""
 

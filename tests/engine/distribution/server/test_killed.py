@@ -7,6 +7,7 @@ import http.client
 import os
 import random
 import socket
+import sqlite3
 import subprocess
 import threading
 import time
@@ -173,3 +174,24 @@ def test_a_full_disk(process: RegistryProcess, tmp_path: Path) -> None:
     finally:
         subprocess.run(["umount", root], check=True)
     process.start()
+
+
+def test_what_nothing_needs_goes_after_a_day(process: RegistryProcess) -> None:
+    """Space comes back: manifests are deleted by the API, their blobs when the registry starts again."""
+    client, name = Client(process.domain), "me/old"
+    kept, gone = client.push_blob(name, b"kept"), client.push_blob(name, b"gone")
+    layers = {digest: {"mediaType": "x/y", "digest": digest, "size": 4} for digest in (kept, gone)}
+    client.push_artifact(name, "kept", layers=[layers[kept]])
+    digest = client.push_artifact(name, "gone", layers=[layers[gone]])
+    client.call("DELETE", f"/v2/{name}/manifests/{digest}")
+    fresh = client.push_blob(name, b"a manifest of it may be on its way")
+    process.stop()
+    database = sqlite3.connect(process.directory / "data" / "registry.sqlite")
+    database.execute("UPDATE blobs SET added = added - 90000 WHERE digest != ?", (fresh,))
+    database.commit()
+    database.close()
+    process.start()
+    found = {d: client.call("HEAD", f"/v2/{name}/blobs/{d}").status for d in (kept, gone, fresh)}
+    assert found == {kept: 200, gone: 404, fresh: 200}
+    names = {file.name for file in (process.directory / "data" / "blobs").glob("*/*")}
+    assert gone[7:] not in names
