@@ -15,6 +15,7 @@ import struct
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
@@ -67,16 +68,40 @@ def host_for(root: Path | None = None) -> str:
     return f"unix://{directory / 'engine.sock'}"
 
 
-def serve(root: Path | None = None, host: str | None = None) -> int:
-    """Run the engine in this process until it is told to end; the answer is its exit status."""
+def serve(root: Path | None = None, host: str | None = None, *, options: Sequence[str] = ()) -> int:
+    """Run the engine in this process until it is told to end; the answer is its exit status. `options` are
+    the daemon's (`--registry-mirror=http://classroom:5000`)."""
     from labkernel.engine.daemon import main
 
     place = root or default_root()
-    return main([str(place), host or host_for(root)])
+    return main([str(place), host or host_for(root), *options])
 
 
-def start(root: Path | None = None, host: str | None = None) -> str:
-    """Start the engine unless it runs; returns its address once it answers.
+def serve_registry(
+    root: Path | None = None, host: str | None = None, *, ready: Callable[[str], object]
+) -> None:
+    """Run a registry in this process until it is told to end; `ready` gets its ADDRESS:PORT once it answers.
+
+    Raises:
+        CommandError: it cannot run there.
+    """
+    from labkernel.engine.distribution.server.process import DEFAULT_HOST, serve
+    from labkernel.engine.errors import EngineError
+
+    try:
+        serve(root or default_registry_root(), host or DEFAULT_HOST, ready=ready)
+    except EngineError as error:
+        raise CommandError(error.message, hint=error.hint) from None
+
+
+def default_registry_root() -> Path:
+    """Where the registry keeps its things: beside the engine's."""
+    root = default_root()
+    return root.with_name(f"{root.name}-registry")
+
+
+def start(root: Path | None = None, host: str | None = None, *, options: Sequence[str] = ()) -> str:
+    """Start the engine unless it runs; returns its address once it answers. `options` as for `serve`.
 
     Raises:
         CommandError: it did not come up; the message holds what it said.
@@ -90,7 +115,7 @@ def start(root: Path | None = None, host: str | None = None) -> str:
         with log.open("ab") as output:
             begun = output.tell()
             process = subprocess.Popen(
-                [sys.executable, "-m", "labkernel.engine.daemon", str(place), address],
+                [sys.executable, "-m", "labkernel.engine.daemon", str(place), address, *options],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,

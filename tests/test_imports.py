@@ -35,6 +35,7 @@ _BUILD, _IMAGE, _DISTRIBUTION, _CATALOG, _NETWORK, _RUNTIME, _LINUX = _PARTS = (
     "labkernel.engine.runtime",
     "labkernel.engine.linux",
 )
+_HTTP = "labkernel.engine.http"
 # The objects that the API speaks of: containers have a package, the others a module each.
 _OBJECTS = ("labkernel.engine", "labkernel.engine.containers")
 
@@ -72,16 +73,26 @@ LAYERS = {
     "labkernel.commands": Layer((), _CLIENT),
     # The one door in the seam.
     "labkernel.engine_process": Layer(
-        ("labkernel.engine.daemon", "labkernel.commands"), ("docker", "platformdirs")
+        (
+            "labkernel.engine.daemon",
+            "labkernel.engine.distribution.server",
+            "labkernel.engine.errors",
+            "labkernel.commands",
+        ),
+        ("docker", "platformdirs"),
     ),
     # The daemon puts the parts together, so it stands above them all.
-    "labkernel.engine.daemon": Layer(("labkernel.engine.api", *_OBJECTS, *_PARTS)),
-    "labkernel.engine.api": Layer((*_OBJECTS, _BUILD, _IMAGE), ("httptools",)),
+    "labkernel.engine.daemon": Layer(("labkernel.engine.api", _HTTP, *_OBJECTS, *_PARTS)),
+    "labkernel.engine.api": Layer((*_OBJECTS, _BUILD, _IMAGE, _HTTP)),
     "labkernel.engine": Layer((*_OBJECTS, *_PARTS), ("platformdirs",)),
     "labkernel.engine.containers": Layer((*_OBJECTS, _IMAGE, _NETWORK, _RUNTIME, _LINUX)),
     _BUILD: Layer((_IMAGE, _LINUX)),
     _IMAGE: Layer((_DISTRIBUTION, _LINUX), ("zstandard",)),
     _DISTRIBUTION: Layer(),
+    # The classroom's registry: a process of its own.
+    "labkernel.engine.distribution.server": Layer((_DISTRIBUTION, _HTTP)),
+    # HTTP for who serves it: the API and the classroom's registry.
+    _HTTP: Layer((), ("httptools",)),
     _CATALOG: Layer((_LINUX,), ("debian", "pysequoia", "zstandard", "requests", "urllib3")),
     _NETWORK: Layer((_LINUX,), ("dns",)),
     _RUNTIME: Layer((_LINUX, "labkernel.engine.runtime.launcher"), ("pyseccomp",)),

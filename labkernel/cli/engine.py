@@ -8,7 +8,7 @@ from typing import Any
 
 from labkernel.commands import CommandError, Console, Invocation, Result, Text
 from labkernel.commands.command import Command
-from labkernel.commands.flags import text
+from labkernel.commands.flags import many, text
 
 
 def _place(invocation: Invocation) -> dict[str, Any]:
@@ -23,17 +23,26 @@ def _place(invocation: Invocation) -> dict[str, Any]:
     return {"root": Path(root).expanduser().absolute() if root else None, "host": host}
 
 
+def _options(invocation: Invocation) -> list[str]:
+    """How registries are reached, as the daemon takes it."""
+    return [
+        f"--{name}={value}"
+        for name in ("registry-mirror", "insecure-registry")
+        for value in invocation.options[name]
+    ]
+
+
 def serve(invocation: Invocation, console: Console) -> Result:
     from labkernel import engine_process
 
-    return Text(exit_code=engine_process.serve(**_place(invocation)))
+    return Text(exit_code=engine_process.serve(**_place(invocation), options=_options(invocation)))
 
 
 def start(invocation: Invocation, console: Console) -> Result:
     """Prints the address alone, so that export DOCKER_HOST=$(labkernel engine start) works."""
     from labkernel import engine_process
 
-    return Text(engine_process.start(**_place(invocation)))
+    return Text(engine_process.start(**_place(invocation), options=_options(invocation)))
 
 
 def stop(invocation: Invocation, console: Console) -> Result:
@@ -81,9 +90,31 @@ _FLAGS = (
     text("host", "", "Socket that the engine listens on, as unix://PATH"),
 )
 
-SERVE = Command("serve", "[OPTIONS]", "Run the engine here until it is interrupted", serve, _FLAGS, (0, 0))
+_REGISTRIES = (
+    many(
+        "registry-mirror",
+        "",
+        "Registry that is asked before Docker Hub, such as http://classroom:5000",
+        metavar="URL",
+    ),
+    many("insecure-registry", "", "Registry that may do without TLS, such as classroom:5000", metavar="HOST"),
+)
+
+SERVE = Command(
+    "serve",
+    "[OPTIONS]",
+    "Run the engine here until it is interrupted",
+    serve,
+    (*_FLAGS, *_REGISTRIES),
+    (0, 0),
+)
 START = Command(
-    "start", "[OPTIONS]", "Start the engine, and print its address for DOCKER_HOST", start, _FLAGS, (0, 0)
+    "start",
+    "[OPTIONS]",
+    "Start the engine, and print its address for DOCKER_HOST",
+    start,
+    (*_FLAGS, *_REGISTRIES),
+    (0, 0),
 )
 STOP = Command("stop", "[OPTIONS]", "Stop the engine and every container in it", stop, _FLAGS, (0, 0))
 STATUS = Command(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from labkernel.cli import assignment, check, engine, grade, images
+from labkernel.cli import assignment, check, engine, grade, images, registry
 from labkernel.commands import Console, Invocation, Result, Text
 from labkernel.commands.command import Command, Group
 from labkernel.commands.parser import Program
@@ -52,6 +52,9 @@ LABKERNEL = Program(
             "images",
             "Make base images without a registry; move images between machines as one file",
             {"make": images.MAKE, "save": images.SAVE, "load": images.LOAD},
+        ),
+        "registry": Group(
+            "registry", "A registry of one's own, for a room without another", {"serve": registry.SERVE}
         ),
         "assignment": Group(
             "assignment", "For instructors: make exercises from solutions", {"make": assignment.MAKE}

@@ -97,13 +97,19 @@ def login(client: DockerClient, invocation: Invocation, console: Console) -> Res
     return Text(str(answer.get("Status") or "Login Succeeded"))
 
 
+def _helper(config: dict[str, Any], server: str) -> str | None:
+    """The program that keeps logins (docker-credential-NAME): one registry's, or everyone's."""
+    helpers: dict[str, str] = config.get("credHelpers") or {}
+    return helpers.get(server) or config.get("credsStore")
+
+
 def _store(server: str, user: str, password: str, token: str) -> None:
     """Keep the login where every docker client looks: with the helper named there, or in the file."""
     config = _read_config()
-    if config.get("credsStore"):
+    if helper := _helper(config, server):
         from docker.credentials import Store
 
-        Store(config["credsStore"]).store(server, "<token>" if token else user, token or password)
+        Store(helper).store(server, "<token>" if token else user, token or password)
         return
     entry = {"auth": base64.b64encode(f"{user}:{password}".encode()).decode()}
     if token:
@@ -115,10 +121,10 @@ def _store(server: str, user: str, password: str, token: str) -> None:
 def logout(client: DockerClient, invocation: Invocation, console: Console) -> Result:
     server = invocation.arguments[0] if invocation.arguments else HUB
     config = _read_config()
-    if config.get("credsStore"):
+    if helper := _helper(config, server):
         from docker.credentials import Store
 
-        Store(config["credsStore"]).erase(server)
+        Store(helper).erase(server)
     elif server in config.get("auths", {}):
         del config["auths"][server]
         _write_config(config)

@@ -9,7 +9,7 @@ import contextlib
 import logging
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,9 @@ from labkernel.engine.build.threads import in_thread
 from labkernel.engine.catalog.catalog import Catalog
 from labkernel.engine.catalog.made import MadeImage, Progress
 from labkernel.engine.catalog.names import resolve as resolve_catalog
-from labkernel.engine.errors import EngineError, NotFound, Unavailable
+from labkernel.engine.distribution.credentials import of_registry
+from labkernel.engine.distribution.lookup import result as search_result
+from labkernel.engine.errors import EngineError, InvalidParameter, NotFound, Unavailable
 from labkernel.engine.events import Events
 from labkernel.engine.image import config as image_config
 from labkernel.engine.image.images import Image, Images
@@ -32,6 +34,8 @@ from labkernel.engine.image.store import Store
 from labkernel.engine.image.tarwriter import write_tar
 
 log = logging.getLogger(__name__)
+
+_NOT_HERE = "An image does not exist locally with the tag: "
 
 Output = Callable[[dict[str, Any]], None]
 """Takes the messages of the API's JSON streams."""
@@ -55,8 +59,17 @@ class BaseImages:
     def known_names(self) -> list[str]:
         return self._catalog.names()
 
-    async def find(self, reference: str, output: Output, *, platform: str = "", pull: bool = False) -> Image:
-        """The image of that name, fetched or made if it is not there for that platform.
+    async def find(
+        self,
+        reference: str,
+        output: Output,
+        *,
+        platform: str = "",
+        pull: bool = False,
+        auths: Mapping[str, Any] | None = None,
+    ) -> Image:
+        """The image of that name, fetched or made if it is not there for that platform. `auths` are the
+        API's AuthConfig objects by the registries' addresses.
 
         Raises:
             NotFound: nobody has it; the hint names what is near.
@@ -64,7 +77,8 @@ class BaseImages:
         if not pull:
             with contextlib.suppress(NotFound):
                 return self._stored(reference, platform)
-        await self.pull(parse_reference(reference).with_default_tag(), output, platform=platform)
+        named = parse_reference(reference).with_default_tag()
+        await self.pull(named, output, of_registry(auths or {}, named.domain), platform=platform)
         return self._stored(reference, platform)
 
     def _stored(self, reference: str, platform: str) -> Image:
@@ -81,19 +95,22 @@ class BaseImages:
         platform: str = "",
     ) -> None:
         """Fetch the image from its registry, or make it if no registry answers and the catalog knows it. The
-        catalog makes images for this machine's platform only.
+        catalog makes images for this machine's platform only. Without a tag, all images of the repository.
 
         Raises:
             NotFound, Unauthorized, Unavailable, InvalidParameter.
         """
         wanted = parse_platform(platform)
         try:
-            image = await self._registries.pull(reference, output, auth, platform=platform)
+            if reference.tag or reference.digest:
+                await self._registries.pull(reference, output, auth, platform=platform)
+            else:
+                await self._registries.pull_tags(reference, output, auth, platform=platform)
         except EngineError as error:
             # No answer, none for us, or not more of them today: to a learner these are all the same.
             name = _catalog_name(reference)
             if name is None or resolve_catalog(name) is None:
-                if isinstance(error, Unavailable):
+                if isinstance(error, Unavailable) and reference.domain == DEFAULT_DOMAIN:
                     raise self._nobody_has_it(reference, error) from error
                 raise
             if wanted[:2] != own_platform()[:2]:
@@ -105,18 +122,81 @@ class BaseImages:
             await self.make(name, output)
             return
         self._events.publish("image", "pull", reference.familiar, name=reference.familiar_name)
-        log.info("pulled %s: %s", reference.familiar, image.id)
+        log.info("pulled %s", reference.familiar)
 
-    async def push(
-        self, image: Image, reference: Reference, output: Output, auth: dict[str, Any] | None = None
-    ) -> None:
-        """Raises as `Registries.push`."""
-        await self._registries.push(image, reference, output, auth)
+    async def push(self, reference: Reference, output: Output, auth: dict[str, Any] | None = None) -> None:
+        """Push the image of that name, or, without a tag, all that have the repository's name.
+
+        Raises:
+            NotFound: there is none; and as `Registries.push`.
+        """
+        try:
+            images = self._named(reference)
+        except EngineError:
+            output({"status": f"The push refers to repository [{reference.name}]"})
+            raise
+        await self._registries.push(images, reference, output, auth)
         self._events.publish("image", "push", reference.familiar, name=reference.familiar_name)
 
+    async def search(self, term: str, limit: int, auth: dict[str, Any] | None = None) -> list[dict[str, Any]]:
+        """What a term's registry finds, Docker Hub's and its mirrors' for one without a host before it, then
+        what the catalog can make and what is here.
+
+        Raises:
+            Unavailable, Unauthorized: by the registry that the term names, and nothing is here.
+        """
+        domain, _, rest = term.partition("/")
+        named = bool(rest) and ("." in domain or ":" in domain or domain == "localhost")
+        places = [domain] if named else [*self._registries.settings.mirrors, DEFAULT_DOMAIN]
+        found: list[dict[str, Any]] = []
+        failure: EngineError | None = None
+        for place in places:
+            try:
+                found += await self._registries.search(place, rest if named else term, limit, auth)
+            except EngineError as error:  # there may be no way to it, and still things to find
+                failure = error
+        if not named:
+            found += [
+                search_result(name, text, official=True)
+                for name, text in self.descriptions().items()
+                if term in name or term in text
+            ]
+        here = {
+            ref.familiar_name for image in self._images.list() for ref in self._images.references(image.id)
+        }
+        found += [search_result(name, "is here already") for name in sorted(here) if term in name]
+        if failure is not None and named and not found:
+            raise failure
+        unique: dict[str, dict[str, Any]] = {}
+        for entry in found:
+            name = entry["name"] if named else entry["name"].removeprefix(OFFICIAL_PREFIX)
+            unique.setdefault(name, {**entry, "name": name})
+        return list(unique.values())
+
+    def _named(self, reference: Reference) -> list[tuple[Image, str]]:
+        """The images to push, and their tags. Raises NotFound in dockerd's words."""
+        if reference.digest:
+            raise InvalidParameter("cannot push a digest reference")
+        if reference.tag:
+            try:
+                return [(self._images.resolve(reference.canonical), reference.tag)]
+            except NotFound as error:
+                raise NotFound(_NOT_HERE + reference.familiar_name, hint=error.hint) from None
+        found = {
+            str(name.tag): image
+            for image in self._images.list()
+            for name in self._images.references(image.id)
+            if name.name == reference.name and name.tag
+        }
+        if not found:
+            raise NotFound(_NOT_HERE + reference.familiar_name)
+        return [(found[tag], tag) for tag in sorted(found)]
+
+    def _stored_names(self) -> list[str]:
+        return [ref.familiar for image in self._images.list() for ref in self._images.references(image.id)]
+
     def _nobody_has_it(self, reference: Reference, error: Unavailable) -> NotFound:
-        known = [ref.familiar for image in self._images.list() for ref in self._images.references(image.id)]
-        known += self._catalog.names()
+        known = [*self._stored_names(), *self._catalog.names()]
         near = get_close_matches(reference.familiar, known, n=3) or get_close_matches(
             reference.familiar_name, known, n=3
         )
@@ -188,7 +268,7 @@ def _catalog_name(reference: Reference) -> str | None:
         or reference.digest
     ):
         return None
-    return f"{reference.familiar_name}:{reference.tag}"
+    return f"{reference.familiar_name}:{reference.tag or 'latest'}"
 
 
 def _message(progress: Progress) -> dict[str, Any]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import errno
 import fcntl
 import gc
-import getopt
 import logging
 import os
 import signal
@@ -27,25 +27,42 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _BAD_PLACE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.EACCES)
+REGISTRY_OPTIONS = {
+    "registry-mirror": "LABKERNEL_REGISTRY_MIRRORS",
+    "insecure-registry": "LABKERNEL_INSECURE_REGISTRIES",
+}
+"""Options that may be given several times, and the environment's variables for them, with commas."""
 THREADS = 64
 """Threads at most for what blocks: files, archives. They are started as they are needed."""
 
 
-def serve(root: Path, host: str, *, lower: Sequence[str] = (), confined_to: Sequence[str] = ()) -> int:
+def serve(
+    root: Path,
+    host: str,
+    *,
+    lower: Sequence[str] = (),
+    confined_to: Sequence[str] = (),
+    mirrors: Sequence[str] = (),
+    insecure: Sequence[str] = (),
+) -> int:
     """Run an engine in this process until SIGTERM or SIGINT; the answer is the process's exit status.
 
     `host` is `unix://PATH`. As an ordinary user the process becomes root of a user namespace first. `lower`
     are the directories of other engines, whose images are seen here and never written: "DIR", or
     "DIR=NAME,NAME" for those with one of these names only. `confined_to` are, where clients are not trusted,
-    the directories that containers may share with the machine: see `containers.confinement`.
+    the directories that containers may share with the machine: see `containers.confinement`. `mirrors` and
+    `insecure` as RegistrySettings has them.
 
     Raises:
-        InvalidParameter: not a unix socket's address.
+        InvalidParameter: not a unix socket's address, or not a registry's.
         Conflict: another engine has the directory or the socket.
         System: the machine refuses what an engine needs.
     """
     if not host.startswith("unix://"):
         raise InvalidParameter(f"{host} is not an address an engine can listen on", hint="unix://PATH")
+    from labkernel.engine.distribution.settings import RegistrySettings
+
+    settings = RegistrySettings.of(mirrors, insecure)
     socket_path = Path(host.removeprefix("unix://")).absolute()
     root = root.absolute()
     try:
@@ -77,17 +94,18 @@ def serve(root: Path, host: str, *, lower: Sequence[str] = (), confined_to: Sequ
     async def run() -> int:
         # An upload that stalls keeps its thread; the default, six threads on two cores, would soon be taken.
         asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(THREADS, "engine"))
-        from labkernel.engine.api.http import Server
         from labkernel.engine.api.router import Router
         from labkernel.engine.api.routes import ROUTES
         from labkernel.engine.containers.confinement import Confinement
         from labkernel.engine.engine import Engine
+        from labkernel.engine.http.server import Server
 
         engine = await Engine.open(
             root,
             mapping=mapping,
             lower=[_lower_store(word) for word in lower],
             confinement=Confinement(confined_to) if confined_to else None,
+            registry_settings=settings,
         )
         server = Server(Router(engine, ROUTES), HEADERS)
         await server.listen(listener)
@@ -174,18 +192,24 @@ def _remove_socket(path: Path, listener: socket.socket) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """`python -m labkernel.engine.daemon [--confined-to DIR]... ROOT HOST [LOWER...]`: what
-    `labkernel.engine_process` and the grader's sandboxes start.
+    """`python -m labkernel.engine.daemon ROOT HOST [LOWER...] [OPTIONS]`: what `labkernel.engine_process` and
+    the grader's sandboxes start.
     """
-    options, words = getopt.getopt(sys.argv[1:] if arguments is None else arguments, "", ["confined-to="])
+    given = _parse(sys.argv[1:] if arguments is None else arguments)
     logging.basicConfig(
         level=os.environ.get("LABKERNEL_LOG", "INFO").upper(),
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
         stream=sys.stderr,
     )
     try:
-        confined_to = [directory for _, directory in options]
-        return serve(Path(words[0]), words[1], lower=words[2:], confined_to=confined_to)
+        return serve(
+            Path(given.root),
+            given.host,
+            lower=given.lower,
+            confined_to=given.confined_to,
+            mirrors=given.registry_mirror,
+            insecure=given.insecure_registry,
+        )
     except EngineError as error:
         print(f"labkernel: {error.message}", file=sys.stderr)
         if error.hint:
@@ -194,9 +218,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         if error.errno not in _BAD_PLACE:
             raise
-        return _cannot_work_in(str(error.filename or words[0]), error.strerror)
+        return _cannot_work_in(str(error.filename or given.root), error.strerror)
     except sqlite3.OperationalError as error:
-        return _cannot_work_in(words[0], str(error))
+        return _cannot_work_in(given.root, str(error))
+
+
+def _parse(arguments: Sequence[str]) -> argparse.Namespace:
+    """What is in the environment, for who starts an engine without saying more, comes before the options."""
+    parser = argparse.ArgumentParser(prog="labkernel.engine.daemon")
+    parser.add_argument("root")
+    parser.add_argument("host")
+    parser.add_argument("lower", nargs="*")
+    parser.add_argument("--confined-to", action="append", default=[])
+    for option, variable in REGISTRY_OPTIONS.items():
+        words = [word for word in os.environ.get(variable, "").split(",") if word]
+        parser.add_argument(f"--{option}", action="append", default=words)
+    return parser.parse_args(arguments)
 
 
 def _cannot_work_in(place: str, why: str | None) -> int:

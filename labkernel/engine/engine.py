@@ -18,6 +18,7 @@ from labkernel.engine.containers.confinement import Confinement
 from labkernel.engine.containers.containers import Containers
 from labkernel.engine.containers.exec import Execs
 from labkernel.engine.database import Database
+from labkernel.engine.distribution.settings import RegistrySettings
 from labkernel.engine.events import Events
 from labkernel.engine.image.images import Images
 from labkernel.engine.image.registries import Registries
@@ -53,6 +54,7 @@ class Engine:
     execs: Execs
     builder: Builder
     base_images: BaseImages
+    registries: Registries
     total_memory: int
 
     @classmethod
@@ -63,6 +65,7 @@ class Engine:
         mapping: Mapping | None = None,
         lower: Sequence[LowerStore] = (),
         confinement: Confinement | None = None,
+        registry_settings: RegistrySettings | None = None,
     ) -> Engine:
         """Open the directory, whatever state a killed engine left it in; nothing of that engine stays
         behind.
@@ -98,7 +101,8 @@ class Engine:
         )
         runner = StepRunner(launcher, networks, store, init_layer)
         catalog = Catalog(cache_directory(), runner.in_rootfs, work=root / "catalog")
-        base_images = BaseImages(images, events, catalog, Registries(images))
+        registries = Registries(images, registry_settings)
+        base_images = BaseImages(images, events, catalog, registries)
         builder = Builder(images, runner, base_images)
         base_images.builder = builder
         engine = cls(
@@ -116,6 +120,7 @@ class Engine:
             execs=Execs(containers, launcher),
             builder=builder,
             base_images=base_images,
+            registries=registries,
             total_memory=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         )
         await containers.resume()

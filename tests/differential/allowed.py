@@ -151,6 +151,29 @@ ALLOWED = [
     Allowed(
         "build.wrong_contexts/ignored files: body*", "value", ".dockerignore counts whoever sends the context"
     ),
+    # Registries.
+    Allowed("registries.*: status", "pair", "a registry that does not answer is 503", (500, 503)),
+    Allowed(
+        "registries.*: status", "pair", "who is refused is told so: 401; newer Docker agrees", (500, 401)
+    ),
+    Allowed("registries.*: body.message", "pair", "names no sockets", ("*: dial tcp *", "*")),
+    Allowed("registries.*: body.message", "pair", "in words", ("error parsing HTTP * response body: *", "*")),
+    Allowed(
+        "registries.*: body.message",
+        "pair",
+        "the registry asks at once, not when it is asked for the manifest",
+        ("Head *: no basic auth credentials", "no basic auth credentials"),
+    ),
+    Allowed(
+        "registries.*: body.message", "pair", "says to what", ("unauthorized: *", "pull access denied for *")
+    ),
+    Allowed(
+        "registries.*/distribution of an unknown tag: body.message",
+        "pair",
+        "says which",
+        ("manifest unknown: *", "manifest for * not found: manifest unknown: *"),
+    ),
+    Allowed("registries.who_may_come_in/push as nobody: body*", "any", "asked before any layer is looked at"),
 ]
 
 _TOLD = "there are no control groups for an ordinary user here, and `docker info` says so"

@@ -6,14 +6,15 @@ import asyncio
 import json
 from typing import Any, BinaryIO
 
-from labkernel.engine.api.http import Answer, Request, Response, json_error
 from labkernel.engine.api.images import publish
 from labkernel.engine.api.json_stream import Messages, json_lines_once_begun
+from labkernel.engine.api.registries import registry_config
 from labkernel.engine.api.transfer import body_file
 from labkernel.engine.build.context import BuildContext
 from labkernel.engine.build.interface import BuildOptions, error_message
 from labkernel.engine.engine import Engine
 from labkernel.engine.errors import InvalidParameter
+from labkernel.engine.http.server import Answer, Request, Response, json_error
 from labkernel.engine.image.platforms import parse_platform
 from labkernel.engine.image.reference import parse_reference
 from labkernel.engine.image.store import Store
@@ -55,6 +56,7 @@ def build_options(request: Request) -> BuildOptions:
         remove=request.flag("rm", True),
         force_remove=request.flag("forcerm"),
         host_config=host_config,
+        auths=registry_config(request),
     )
 
 

@@ -7,13 +7,13 @@ import json
 from collections.abc import AsyncGenerator
 from typing import Any
 
-from labkernel.engine.api.http import Answer, Request, Response, StreamResponse
 from labkernel.engine.api.transfer import body_file, written
 from labkernel.engine.containers import archive, bundle, field_types, processes, usage
 from labkernel.engine.containers import config as container_config
 from labkernel.engine.containers.container import Container
 from labkernel.engine.engine import Engine
 from labkernel.engine.errors import EngineError, InvalidParameter
+from labkernel.engine.http.server import Answer, Request, Response, StreamResponse
 
 _UPDATABLE = frozenset(
     (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from labkernel.engine import errors
-from labkernel.engine.api.http import Response
+from labkernel.engine.http.server import Response
 
 STATUS: dict[type[errors.EngineError], int] = {
     errors.InvalidParameter: 400,

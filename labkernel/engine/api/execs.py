@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from labkernel.engine.api.byte_queue import Disconnected
 from labkernel.engine.api.containers import terminal_size
-from labkernel.engine.api.http import Answer, Request, Response
 from labkernel.engine.api.streams import content_type, converse, frame, parse_detach_keys
 from labkernel.engine.containers import field_types
 from labkernel.engine.engine import Engine
 from labkernel.engine.errors import EngineError
+from labkernel.engine.http.byte_queue import Disconnected
+from labkernel.engine.http.server import Answer, Request, Response
 
 
 async def create(engine: Engine, request: Request) -> Answer:

@@ -3,41 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-import base64
-import binascii
 import contextlib
 import json
 from collections.abc import Collection
 from typing import Any
 
-from labkernel.engine.api.http import Answer, Request, Response, StreamResponse
-from labkernel.engine.api.json_stream import Messages, json_lines
+from labkernel.engine.api.registries import pull
 from labkernel.engine.api.transfer import body_file, written
 from labkernel.engine.commit import apply_changes
 from labkernel.engine.commit import commit as commit_container
 from labkernel.engine.engine import Engine
 from labkernel.engine.errors import EngineError, InvalidParameter, NotFound
+from labkernel.engine.http.server import Answer, Request, Response, StreamResponse
 from labkernel.engine.image.images import Image
-from labkernel.engine.image.platforms import parse_platform
-from labkernel.engine.image.reference import Reference, is_digest, parse_reference
+from labkernel.engine.image.reference import Reference, parse_reference
 
 _FILTERS = frozenset(["before", "dangling", "label", "reference", "since", "until"])
 
 
 def _named(engine: Engine, request: Request) -> Image:
     return engine.images.resolve(request.parameters["name"])
-
-
-def registry_auth(request: Request) -> dict[str, Any] | None:
-    """The credentials of the header X-Registry-Auth. Raises InvalidParameter."""
-    text = request.headers.get("x-registry-auth")
-    if not text:
-        return None
-    try:
-        found = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
-    except (binascii.Error, ValueError):
-        raise InvalidParameter("invalid X-Registry-Auth header: not base64 of JSON") from None
-    return found if isinstance(found, dict) and found else None
 
 
 def check_filters(filters: dict[str, list[str]], known: Collection[str]) -> None:
@@ -183,19 +168,8 @@ async def prune(engine: Engine, request: Request) -> Answer:
 
 async def create(engine: Engine, request: Request) -> Answer:
     """`docker pull` (fromImage) and `docker import` (fromSrc)."""
-    if name := request.argument("fromImage"):
-        tag_or_digest = request.argument("tag")
-        reference = parse_reference(name)
-        if is_digest(tag_or_digest):
-            reference = reference.with_digest(tag_or_digest)
-        elif tag_or_digest:
-            reference = reference.with_tag(tag_or_digest)
-        reference = reference.with_default_tag()
-        auth, platform = registry_auth(request), request.argument("platform")
-        parse_platform(platform)
-        return json_lines(
-            lambda messages: engine.base_images.pull(reference, messages.put, auth, platform=platform)
-        )
+    if request.argument("fromImage"):
+        return await pull(engine, request)
     if source := request.argument("fromSrc"):
         return await _import(engine, request, source)
     raise InvalidParameter("one of fromImage and fromSrc is needed")
@@ -251,54 +225,6 @@ async def save(engine: Engine, request: Request) -> Answer:
         except NotFound as error:
             raise NotFound(f"No such image: {name}", hint=error.hint) from None
     return StreamResponse(await written(lambda out: engine.images.save(names, out)), "application/x-tar")
-
-
-async def push(engine: Engine, request: Request) -> Answer:
-    reference = parse_reference(request.parameters["name"])
-    if tag := request.argument("tag"):
-        reference = reference.with_tag(tag)
-    reference = reference.with_default_tag()
-    auth = registry_auth(request)
-
-    async def work(messages: Messages) -> None:
-        try:
-            image = engine.images.resolve(reference.canonical)
-        except NotFound as error:
-            messages.put({"status": f"The push refers to repository [{reference.name}]"})
-            raise NotFound(
-                f"An image does not exist locally with the tag: {reference.familiar_name}", hint=error.hint
-            ) from None
-        await engine.base_images.push(image, reference, messages.put, auth)
-
-    return json_lines(work)
-
-
-async def search(engine: Engine, request: Request) -> Answer:
-    """What the catalog can make, and what is here: there is no index of the world's images to ask."""
-    term = request.argument("term")
-    if not term:
-        raise InvalidParameter("a search term is needed")
-    found = [
-        {"name": name, "description": text, "is_official": True, "is_automated": False, "star_count": 0}
-        for name, text in engine.base_images.descriptions().items()
-        if term in name or term in text
-    ]
-    known = {entry["name"] for entry in found}
-    for image in engine.images.list():
-        for reference in engine.images.references(image.id):
-            name = reference.familiar_name
-            if term in name and name not in known:
-                known.add(name)
-                found.append(
-                    {
-                        "name": name,
-                        "description": "is here already",
-                        "is_official": False,
-                        "is_automated": False,
-                        "star_count": 0,
-                    }
-                )
-    return Response.json(found)
 
 
 async def commit(engine: Engine, request: Request) -> Answer:

@@ -10,8 +10,8 @@ from collections.abc import AsyncGenerator, Callable, Coroutine
 from typing import Any
 
 from labkernel.engine.api.errors import stream_error
-from labkernel.engine.api.http import Request, StreamResponse
 from labkernel.engine.errors import EngineError, System
+from labkernel.engine.http.server import Request, StreamResponse
 
 log = logging.getLogger(__name__)
 

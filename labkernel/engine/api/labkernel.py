@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from labkernel.engine.api.http import Answer, Request, Response
 from labkernel.engine.api.json_stream import json_lines
 from labkernel.engine.engine import Engine
 from labkernel.engine.errors import InvalidParameter
+from labkernel.engine.http.server import Answer, Request, Response
 
 
 async def make_image(engine: Engine, request: Request) -> Answer:

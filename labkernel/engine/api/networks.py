@@ -5,10 +5,10 @@ from __future__ import annotations
 import contextlib
 from typing import Any
 
-from labkernel.engine.api.http import Answer, Request, Response
 from labkernel.engine.containers import field_types
 from labkernel.engine.engine import Engine
 from labkernel.engine.errors import Forbidden, InvalidParameter, NotFound
+from labkernel.engine.http.server import Answer, Request, Response
 from labkernel.engine.timestamps import parse_time
 
 _FILTERS = frozenset(["dangling", "driver", "id", "label", "name", "scope", "type"])

@@ -7,16 +7,17 @@ import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from labkernel.engine.api.byte_queue import Disconnected
 from labkernel.engine.api.errors import error_response
-from labkernel.engine.api.http import Answer, Request, Response
 from labkernel.engine.engine import Engine
 from labkernel.engine.errors import EngineError
+from labkernel.engine.http.byte_queue import Disconnected
+from labkernel.engine.http.server import Answer, Request, Response
 
 log = logging.getLogger(__name__)
 
 API_VERSION = (1, 44)
-MINIMUM_API_VERSION = (1, 24)
+MINIMUM_API_VERSION = (1, 22)
+"""What skopeo and its kin say they speak (`docker-daemon:`), of which nothing is changed since."""
 
 Handler = Callable[[Engine, Request], Awaitable[Answer]]
 

@@ -11,10 +11,9 @@ from importlib.metadata import version as package_version
 from pathlib import Path
 from typing import Any
 
-from labkernel.engine.api.http import Answer, Request, Response, StreamResponse
 from labkernel.engine.api.router import API_VERSION, MINIMUM_API_VERSION
 from labkernel.engine.engine import Engine
-from labkernel.engine.errors import NotOffered
+from labkernel.engine.http.server import Answer, Request, Response, StreamResponse
 from labkernel.engine.image.config import architecture
 from labkernel.engine.timestamps import parse_time, rfc3339
 
@@ -128,11 +127,7 @@ async def info(engine: Engine, request: Request) -> Answer:
             "RegistryConfig": {
                 "AllowNondistributableArtifactsCIDRs": [],
                 "AllowNondistributableArtifactsHostnames": [],
-                "InsecureRegistryCIDRs": ["127.0.0.0/8"],
-                "IndexConfigs": {
-                    "docker.io": {"Name": "docker.io", "Mirrors": [], "Secure": True, "Official": True}
-                },
-                "Mirrors": [],
+                **_registries(engine),
             },
             "NCPU": len(os.sched_getaffinity(0)),
             "MemTotal": engine.total_memory,
@@ -162,6 +157,20 @@ async def info(engine: Engine, request: Request) -> Answer:
             "Warnings": limits or None,
         }
     )
+
+
+def _registries(engine: Engine) -> dict[str, Any]:
+    settings = engine.registries.settings
+    mirrors = [f"{address}/" for address in settings.mirrors]  # as dockerd writes them
+    hosts = [host for host in settings.insecure if "/" not in host]
+    networks = [network for network in settings.insecure if "/" in network]
+    configs = {host: {"Name": host, "Mirrors": [], "Secure": False, "Official": False} for host in hosts}
+    hub = {"Name": "docker.io", "Mirrors": mirrors, "Secure": True, "Official": True}
+    return {
+        "InsecureRegistryCIDRs": [*networks, "127.0.0.0/8"],
+        "IndexConfigs": {**configs, "docker.io": hub},
+        "Mirrors": mirrors,
+    }
 
 
 def _security_options(engine: Engine) -> list[str]:
@@ -229,8 +238,3 @@ def _disk_usage(engine: Engine) -> dict[str, Any]:
     ]
     containers = engine.containers.summaries(engine.containers.select(all=True), size=True)
     return usage | {"Containers": containers, "Volumes": volumes, "BuildCache": None, "BuilderSize": 0}
-
-
-async def auth(engine: Engine, request: Request) -> Answer:
-    await request.json()
-    raise NotOffered("registry logins are not checked by this engine", hint="pull and push send them along")

@@ -10,8 +10,8 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import BinaryIO
 
-from labkernel.engine.api.byte_queue import Disconnected
-from labkernel.engine.api.http import Request
+from labkernel.engine.http.byte_queue import Disconnected
+from labkernel.engine.http.server import Request
 from labkernel.engine.image.tarwriter import Writer
 
 _CHUNK = 256 << 10

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
-from labkernel.engine.api.http import Answer, Request, Response
 from labkernel.engine.containers import field_types
 from labkernel.engine.engine import Engine
+from labkernel.engine.http.server import Answer, Request, Response
 
 
 async def list_(engine: Engine, request: Request) -> Answer:

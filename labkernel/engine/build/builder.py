@@ -258,7 +258,9 @@ class _Build:
         return await self._find(stage.base, stage.platform or self._options.platform)
 
     async def _find(self, name: str, platform: str) -> Image:
-        image = await self._bases.find(name, self.output, platform=platform, pull=self._options.pull)
+        image = await self._bases.find(
+            name, self.output, platform=platform, pull=self._options.pull, auths=self._options.auths
+        )
         return self._hold(image)
 
     async def _run_triggers(self, at: _Position) -> None:

@@ -26,7 +26,8 @@ class BuildOptions:
     """The options of `POST /build`, defaults as there. `host_config` has HostConfig's names and units.
 
     `build_args` with None are given without a value. `host_config` is handed on to RUN steps: NetworkMode,
-    Memory, CpuShares, ShmSize, ExtraHosts, Ulimits and so on.
+    Memory, CpuShares, ShmSize, ExtraHosts, Ulimits and so on. `auths` are logins for FROM: AuthConfig objects
+    by the registries' addresses.
     """
 
     dockerfile: str = "Dockerfile"
@@ -41,6 +42,7 @@ class BuildOptions:
     remove: bool = True
     force_remove: bool = False
     host_config: Mapping[str, Any] = field(default_factory=dict)
+    auths: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,15 @@ class StepRunner(Protocol):
 
 
 class BaseImages(Protocol):
-    async def find(self, reference: str, output: Output, *, platform: str = "", pull: bool = False) -> Image:
+    async def find(
+        self,
+        reference: str,
+        output: Output,
+        *,
+        platform: str = "",
+        pull: bool = False,
+        auths: Mapping[str, Any] | None = None,
+    ) -> Image:
         """The image that FROM or `COPY --from` names: stored, from a registry or the catalog.
 
         Raises NotFound.

@@ -146,17 +146,17 @@ class _AnyStatus(urllib.request.HTTPErrorProcessor):
 
 
 class Connection:
-    """Sends requests to one registry. One that is `local`, on this very machine, is reached without a proxy,
-    and may have any certificate."""
+    """Sends requests to one registry: whose certificate is verified or may be any, through the proxy that the
+    environment names or directly."""
 
-    def __init__(self, *, local: bool = False) -> None:
+    def __init__(self, *, verify: bool = True, proxies: bool = True) -> None:
         context = ssl.create_default_context()
-        if local:
+        if not verify:
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
-        proxies = urllib.request.ProxyHandler({} if local else None)
+        handler = urllib.request.ProxyHandler(None if proxies else {})
         self._opener = urllib.request.build_opener(
-            proxies, _HTTPHandler(), _HTTPSHandler(context), _Redirects(), _AnyStatus()
+            handler, _HTTPHandler(), _HTTPSHandler(context), _Redirects(), _AnyStatus()
         )
 
     def request(

@@ -22,10 +22,10 @@ from labkernel.engine.distribution.manifests import Descriptor, Manifest, Platfo
 from labkernel.engine.distribution.messages import Output
 from labkernel.engine.distribution.progress import Throttled
 from labkernel.engine.distribution.registry import Registry
+from labkernel.engine.distribution.retry import persistently
 from labkernel.engine.errors import InvalidParameter, System, Unavailable
 
 _AT_ONCE = 3
-_ATTEMPTS = 4
 _CHUNK = 1 << 18
 _CONFIG_LIMIT = 8 << 20
 
@@ -51,6 +51,9 @@ class Sink(Protocol):
     def add_image(self, config: bytes) -> None:
         """Store the image, whose layers are stored."""
 
+    def remember(self, image_id: str, layers: Sequence[Descriptor]) -> None:
+        """The stored image's layers are in the registry, as these archives."""
+
 
 class Pulled(NamedTuple):
     """The image's id, the digest of the manifest (or index) that its name stands for, and whether it is new
@@ -70,25 +73,31 @@ def pull(
     Raises NotFound, Unauthorized, Unavailable, InvalidParameter and System; Stopped soon after `stop` was
     set.
     """
-    output(messages.status(f"Pulling from {registry.repository}", selector))
     top_digest, manifest = _manifest(registry, selector, platform)
+    output(messages.status(f"Pulling from {registry.repository}", selector))
     is_new = not sink.has_image(manifest.config.digest)
     if is_new:
         _image(registry, manifest, sink, output, stop)
+    sink.remember(manifest.config.digest, manifest.layers)
     output(messages.status(f"Digest: {top_digest}"))
     return Pulled(manifest.config.digest, top_digest, is_new)
 
 
 def _image(registry: Registry, manifest: Manifest, sink: Sink, output: Output, stop: threading.Event) -> None:
     with sink.temporary() as directory:
-        if manifest.config.size > _CONFIG_LIMIT:
-            raise InvalidParameter(f"image configuration is longer than {_CONFIG_LIMIT} bytes")
-        download = _Download(registry, manifest.config, directory / "config", stop)
-        download.run(lambda _: None)
-        config = download.file.read_bytes()
+        config = fetch_config(registry, manifest, directory / "config", stop)
         diff_ids = _diff_ids(config, manifest)
         _layers(registry, manifest, diff_ids, directory, sink, output, stop)
         sink.add_image(config)
+
+
+def fetch_config(registry: Registry, manifest: Manifest, file: Path, *stops: threading.Event) -> bytes:
+    """The bytes of an image's configuration, by way of a file."""
+    if manifest.config.size > _CONFIG_LIMIT:
+        raise InvalidParameter(f"image configuration is longer than {_CONFIG_LIMIT} bytes")
+    download = _Download(registry, manifest.config, file, *stops)
+    download.run(lambda _: None, lambda _: None)
+    return file.read_bytes()
 
 
 def _manifest(registry: Registry, selector: str, platform: Platform) -> tuple[str, Manifest]:
@@ -160,12 +169,8 @@ def _unpack(
     output(messages.step("Pull complete", name))
 
 
-class _Broken(Exception):
-    """A download ended before its time; it can be gone on with."""
-
-
 class _Download:
-    """One blob into one file: gone on with where it broke off, a few times."""
+    """One blob into one file: gone on with where it broke off."""
 
     def __init__(self, registry: Registry, blob: Descriptor, file: Path, *stops: threading.Event) -> None:
         self.file = file
@@ -177,28 +182,26 @@ class _Download:
 
     def with_messages(self, output: Output) -> Path:
         name, size = messages.short(self._blob.digest), self._blob.size
-        self.run(lambda done: output(messages.progress("Downloading", name, done, size)))
+        self.run(
+            lambda done: output(messages.progress("Downloading", name, done, size)),
+            lambda text: output(messages.step(text, name)),
+        )
         output(messages.step("Verifying Checksum", name))
         output(messages.step("Download complete", name))
         return self.file
 
-    def run(self, report: Callable[[int], None]) -> None:
-        """Raises System if the bytes are not those of the digest, Unavailable if the registry ceases to
-        serve."""
+    def run(self, report: Callable[[int], None], tell: Callable[[str], None]) -> None:
+        """`report` gets the bytes that are there, `tell` what is waited for. Raises System if the bytes are
+        not those of the digest, Unavailable if the registry ceases to serve."""
         throttled = Throttled(report, *self._stops)
         with self.file.open("wb") as out:
-            for attempt in range(1, _ATTEMPTS + 1):
-                try:
-                    self._fetch(out, throttled)
-                    break
-                except (_Broken, Unavailable) as error:
-                    if attempt == _ATTEMPTS:
-                        raise Unavailable(
-                            f"blob {self._blob.digest}: the download broke off: {error}"
-                        ) from error
+            persistently(lambda: self._fetch(out, throttled), tell, *self._stops, progress=lambda: self._done)
         found = "sha256:" + self._hash.hexdigest()
         if found != self._blob.digest:
-            raise System(f"filesystem layer verification failed for digest {self._blob.digest}: got {found}")
+            raise System(
+                f"filesystem layer verification failed for digest {self._blob.digest}",
+                hint=f"what the registry sent has the digest {found}",
+            )
 
     def _fetch(self, out: BinaryIO, report: Throttled) -> None:
         answer = self._registry.blob(self._blob, self._done)
@@ -208,7 +211,7 @@ class _Download:
                 out.truncate()
                 self._hash = hashlib.sha256()
                 self._done = 0
-            while data := _read(answer):
+            while data := self._read(answer):
                 self._done += len(data)
                 if self._done > self._blob.size:
                     raise System(
@@ -220,11 +223,13 @@ class _Download:
         finally:
             answer.close()
         if self._done < self._blob.size:
-            raise _Broken("unexpected EOF")
+            raise self._broken_off("unexpected EOF")
 
+    def _read(self, answer: Answer) -> bytes:
+        try:
+            return answer.read(_CHUNK)
+        except (OSError, http.client.HTTPException) as error:
+            raise self._broken_off(str(error) or type(error).__name__) from error
 
-def _read(answer: Answer) -> bytes:
-    try:
-        return answer.read(_CHUNK)
-    except (OSError, http.client.HTTPException) as error:
-        raise _Broken(str(error) or type(error).__name__) from error
+    def _broken_off(self, why: str) -> Unavailable:
+        return Unavailable(f"blob {self._blob.digest}: the download broke off: {why}")

@@ -6,11 +6,11 @@ from typing import Any, cast
 import pytest
 
 from labkernel.engine.api.errors import STATUS, error_response, stream_error
-from labkernel.engine.api.http import Answer, Request, Response, split_version
 from labkernel.engine.api.router import API_VERSION, MINIMUM_API_VERSION, Route, Router
 from labkernel.engine.api.routes import ROUTES
 from labkernel.engine.engine import Engine
 from labkernel.engine.errors import Conflict, EngineError, NotFound, NotModified
+from labkernel.engine.http.server import Answer, Request, Response, split_version
 
 
 async def named(engine: Engine, request: Request) -> Answer:

@@ -7,10 +7,10 @@ from typing import Any, cast
 
 import pytest
 
-from labkernel.engine.api.byte_queue import ByteQueue
-from labkernel.engine.api.http import Request
 from labkernel.engine.api.transfer import body_file, written
 from labkernel.engine.errors import NotFound
+from labkernel.engine.http.byte_queue import ByteQueue
+from labkernel.engine.http.server import Request
 from labkernel.engine.image.tarwriter import Writer
 
 

@@ -118,7 +118,15 @@ class StoredImages:
     def __init__(self, images: Images) -> None:
         self.images = images
 
-    async def find(self, reference: str, output: Output, *, platform: str = "", pull: bool = False) -> Image:
+    async def find(
+        self,
+        reference: str,
+        output: Output,
+        *,
+        platform: str = "",
+        pull: bool = False,
+        auths: Mapping[str, Any] | None = None,
+    ) -> Image:
         return self.images.resolve(reference)
 
 

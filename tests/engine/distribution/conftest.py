@@ -11,14 +11,25 @@ from pathlib import Path
 import pytest
 
 from labkernel.engine.distribution.manifests import Descriptor
-from tests.engine.distribution.servers import HTPASSWD, TokenServer, http_server, running_registry
+from tests.engine.distribution.servers import (
+    HTPASSWD,
+    TokenServer,
+    http_server,
+    our_registry,
+    running_registry,
+)
 
 
-@pytest.fixture(scope="session")
-def registry() -> Iterator[str]:
-    """A registry that is open to everybody."""
-    with tempfile.TemporaryDirectory() as directory, running_registry(Path(directory)) as domain:
-        yield domain
+@pytest.fixture(scope="session", params=["debian", "ours"])
+def registry(request: pytest.FixtureRequest) -> Iterator[str]:
+    """A registry that is open to everybody: Debian's, and ours."""
+    with tempfile.TemporaryDirectory() as directory:
+        if request.param == "ours":
+            with our_registry(Path(directory)) as process:
+                yield process.domain
+        else:
+            with running_registry(Path(directory)) as domain:
+                yield domain
 
 
 @pytest.fixture(scope="session")
@@ -72,10 +83,19 @@ class MemorySink:
     def add_image(self, config: bytes) -> None:
         self.images.append(config)
 
+    def remember(self, image_id: str, layers: Sequence[Descriptor]) -> None:
+        """Nothing is pushed from here."""
+
 
 @pytest.fixture
 def sink() -> MemorySink:
     return MemorySink()
+
+
+@pytest.fixture
+def short_delays(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who tries again does so soon."""
+    monkeypatch.setattr("labkernel.engine.distribution.retry.DELAYS", (0.01, 0.02, 0.03))
 
 
 @pytest.fixture

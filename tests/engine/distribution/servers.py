@@ -8,10 +8,11 @@ import json
 import socket
 import ssl
 import subprocess
+import sys
 import threading
 import time
 import urllib.parse
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -30,35 +31,71 @@ def free_port() -> int:
         return port
 
 
+class RegistryProcess:
+    """A registry with its data below `directory`, at `domain`: it can be killed, and started there again.
+    `inside` are words before its command, as a room's that it is to run in."""
+
+    def __init__(
+        self, directory: Path, auth: str = "", *, ours: bool = False, inside: Sequence[str] = ()
+    ) -> None:
+        self.directory = directory
+        self.domain = f"127.0.0.1:{free_port()}"
+        self._log = directory / "registry.log"
+        root = directory / "data"
+        self._command = ["docker-registry", "serve", str(directory / "registry.yml")]
+        if ours:
+            serve = [sys.executable, "-m", "labkernel", "registry", "serve"]
+            self._command = [*serve, "--root", str(root), "--host", self.domain]
+        (directory / "registry.yml").write_text(
+            "version: 0.1\n"
+            "log: {level: error, accesslog: {disabled: true}}\n"
+            f"storage: {{filesystem: {{rootdirectory: {root}}}, delete: {{enabled: true}}}}\n"
+            f'http: {{addr: "{self.domain}"}}\n'
+            f"{auth}\n"
+        )
+        self._inside, self._command = inside, [*inside, *self._command]
+        self.start()
+
+    def start(self) -> None:
+        with self._log.open("wb") as output:
+            self._process = subprocess.Popen(self._command, stdout=output, stderr=output)
+        for _ in wait_until(20):
+            if self._process.poll() is not None:
+                raise RuntimeError(self._log.read_text())
+            asked = [*self._inside, "curl", "-sS", "--noproxy", "*", f"http://{self.domain}/v2/"]
+            if subprocess.run(asked, capture_output=True).returncode == 0:
+                return
+        raise TimeoutError(self._log.read_text())
+
+    def kill(self) -> None:
+        """End it with no chance to tidy up."""
+        self._process.kill()
+        self._process.wait(10)
+
+    def stop(self) -> None:
+        self._process.terminate()
+        self._process.wait(10)
+
+
 @contextmanager
 def running_registry(directory: Path, auth: str = "") -> Iterator[str]:
     """Debian's registry: its `127.0.0.1:port`. Its data is below `directory`; `auth` is part of its
     configuration."""
-    domain = f"127.0.0.1:{free_port()}"
-    (directory / "registry.yml").write_text(
-        "version: 0.1\n"
-        "log: {level: error, accesslog: {disabled: true}}\n"
-        f"storage: {{filesystem: {{rootdirectory: {directory}/data}}}}\n"
-        f'http: {{addr: "{domain}"}}\n'
-        f"{auth}\n"
-    )
-    log = directory / "registry.log"
-    with log.open("wb") as output:
-        command = ["docker-registry", "serve", str(directory / "registry.yml")]
-        process = subprocess.Popen(command, stdout=output, stderr=output)
+    process = RegistryProcess(directory, auth)
     try:
-        for _ in wait_until(10):
-            if process.poll() is not None:
-                raise RuntimeError(log.read_text())
-            try:
-                socket.create_connection(("127.0.0.1", int(domain.partition(":")[2]))).close()
-                break
-            except ConnectionRefusedError:
-                continue
-        yield domain
+        yield process.domain
     finally:
-        process.terminate()
-        process.wait(10)
+        process.stop()
+
+
+@contextmanager
+def our_registry(directory: Path) -> Iterator[RegistryProcess]:
+    """`labkernel registry serve`."""
+    process = RegistryProcess(directory, ours=True)
+    try:
+        yield process
+    finally:
+        process.stop()
 
 
 Respond = Callable[["Request"], None]
@@ -84,7 +121,7 @@ class Request(BaseHTTPRequestHandler):
         self.body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         self.server.respond(self)  # type: ignore[attr-defined]
 
-    do_GET = do_HEAD = do_POST = do_PUT = _handle
+    do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = _handle
 
     def log_message(self, format: str, *args: object) -> None:
         """Requests are not logged."""

@@ -166,7 +166,9 @@ def broken_off(served: Served, times: int, *, ranges: bool = True) -> Iterator[N
     yield
 
 
-def test_a_download_is_gone_on_with(served: Served, sink: MemorySink, stop: threading.Event) -> None:
+def test_a_download_is_gone_on_with(
+    served: Served, sink: MemorySink, stop: threading.Event, short_delays: None
+) -> None:
     with broken_off(served, 2):
         pulled(served, sink, stop)
     assert sink.layers[tuple(served.diff_ids[:1])] == LAYERS[0]
@@ -176,7 +178,9 @@ def test_a_download_is_gone_on_with(served: Served, sink: MemorySink, stop: thre
     assert len(ranges) == 3
 
 
-def test_a_registry_without_ranges(served: Served, sink: MemorySink, stop: threading.Event) -> None:
+def test_a_registry_without_ranges(
+    served: Served, sink: MemorySink, stop: threading.Event, short_delays: None
+) -> None:
     with broken_off(served, 1):
         breaks = served.intercept
 
@@ -194,7 +198,7 @@ def test_a_registry_without_ranges(served: Served, sink: MemorySink, stop: threa
 
 
 def test_a_download_that_breaks_off_again_and_again(
-    served: Served, sink: MemorySink, stop: threading.Event
+    served: Served, sink: MemorySink, stop: threading.Event, short_delays: None
 ) -> None:
     with broken_off(served, 100), pytest.raises(Unavailable, match="the download broke off"):
         pulled(served, sink, stop)

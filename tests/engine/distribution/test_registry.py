@@ -15,8 +15,10 @@ from pathlib import Path
 import pytest
 
 from labkernel.engine.distribution import connection
+from labkernel.engine.distribution.credentials import Credentials
 from labkernel.engine.distribution.manifests import Descriptor, digest, docker_manifest
-from labkernel.engine.distribution.registry import Credentials, Registry
+from labkernel.engine.distribution.registry import Registry
+from labkernel.engine.distribution.upload import Upload
 from labkernel.engine.errors import EngineError, Forbidden, NotFound, System, Unauthorized, Unavailable
 from tests.engine.distribution.servers import (
     PASSWORD,
@@ -36,7 +38,7 @@ def opened(domain: str, repository: str = "me/web", **options: object) -> Regist
 
 def store(registry: Registry, data: bytes) -> Descriptor:
     blob = Descriptor("application/octet-stream", digest(data), len(data))
-    registry.upload(io.BytesIO(data), blob)
+    Upload(registry, blob, io.BytesIO(data), lambda _: None).run()
     return blob
 
 
@@ -90,7 +92,7 @@ def test_a_server_that_takes_no_connection(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_a_server_that_says_nothing(silent: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connection, "CONNECT_TIMEOUT", 0.2)
-    monkeypatch.setattr("labkernel.engine.distribution.registry.FIRST_ANSWER_TIMEOUT", 0.2)
+    monkeypatch.setattr("labkernel.engine.distribution.endpoint.FIRST_ANSWER_TIMEOUT", 0.2)
     with pytest.raises(Unavailable, match="no answer in time"):
         opened(silent)
 
@@ -175,13 +177,13 @@ def test_unknown_things_in_dockers_words(registry: str) -> None:
 def test_a_wrong_digest_is_not_stored(registry: str) -> None:
     wrong = Descriptor("", digest(b"something else"), 7)
     with pytest.raises(System, match="digest invalid"):
-        opened(registry, actions="pull,push").upload(io.BytesIO(b"content"), wrong)
+        Upload(opened(registry, actions="pull,push"), wrong, io.BytesIO(b"content"), lambda _: None).run()
 
 
 def test_basic_authentication(password_registry: str) -> None:
     with pytest.raises(Unauthorized) as raised:
         opened(password_registry)
-    assert raised.value.message == f"{password_registry}: no basic auth credentials"
+    assert raised.value.message == "no basic auth credentials"
     assert raised.value.hint == f"log in first: docker login {password_registry}"
     auth = base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
     for credentials in (

@@ -14,9 +14,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from labkernel.engine.api.byte_queue import BODY_HIGH_WATER
 from labkernel.engine.api.errors import error_response
-from labkernel.engine.api.http import (
+from labkernel.engine.errors import EngineError
+from labkernel.engine.http.byte_queue import BODY_HIGH_WATER
+from labkernel.engine.http.server import (
     HEADER_LIMIT,
     PIPELINED_LIMIT,
     Answer,
@@ -25,7 +26,6 @@ from labkernel.engine.api.http import (
     Server,
     StreamResponse,
 )
-from labkernel.engine.errors import EngineError
 
 
 @dataclass

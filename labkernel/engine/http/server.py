@@ -1,4 +1,4 @@
-"""HTTP/1.1 for the engine: requests in, responses, streams and hijacked connections out.
+"""HTTP/1.1 for the API and the classroom's registry: requests in, responses and streams out.
 
 llhttp (through httptools) parses; this file owns the connection, because the Docker Engine API takes
 connections over: after `101 UPGRADED` (or a bare `200`) the socket carries raw bytes both ways, and the
@@ -18,13 +18,13 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import httptools
 
-from labkernel.engine.api.byte_queue import ByteQueue, Disconnected
 from labkernel.engine.errors import InvalidParameter
+from labkernel.engine.http.byte_queue import ByteQueue, Disconnected
 
 log = logging.getLogger(__name__)
 
@@ -176,6 +176,18 @@ class StreamResponse:
     headers: dict[str, str] = field(default_factory=dict)
 
 
+@dataclass
+class FileResponse:
+    """Some of a file's bytes, sent by the kernel (sendfile(2)), with their length; closes the file."""
+
+    file: BinaryIO
+    offset: int
+    size: int
+    content_type: str = "application/octet-stream"
+    status: int = 200
+    headers: dict[str, str] = field(default_factory=dict)
+
+
 class HijackedStream:
     """The raw connection: `read()` what the client sends until it half-closes, `write()` what it shall
     get.
@@ -201,7 +213,7 @@ class HijackedStream:
         self._connection.close()
 
 
-Answer = Response | StreamResponse | None
+Answer = Response | StreamResponse | FileResponse | None
 """None: the handler hijacked the connection and is done with it."""
 Handler = Callable[[Request], Awaitable[Answer]]
 
@@ -416,6 +428,8 @@ class Connection(asyncio.Protocol):
         elif isinstance(answer, Response):
             self._send(answer, head_only=request.method == "HEAD", close=not request.keep_alive)
             await self._drain()
+        elif isinstance(answer, FileResponse):
+            await self._send_file(request, answer)
         else:
             await self._stream(request, answer)
 
@@ -445,6 +459,18 @@ class Connection(asyncio.Protocol):
             await self.write(b"0\r\n\r\n")
 
         await request.unless_disconnected(send())
+
+    async def _send_file(self, request: Request, response: FileResponse) -> None:
+        with response.file:
+            headers = {**response.headers, "Content-Length": str(response.size)}
+            headers["Content-Type"] = response.content_type
+            self._transport.write(self._head(response.status, headers))
+            if request.method == "HEAD" or not response.size:
+                return
+            loop = asyncio.get_running_loop()
+            sent = await loop.sendfile(self._transport, response.file, response.offset, response.size)
+            if sent < response.size:  # what was promised cannot be said any more
+                self._transport.abort()
 
     def _head(self, status: int, headers: dict[str, str]) -> bytes:
         phrase = "UPGRADED" if status == 101 else HTTPStatus(status).phrase
@@ -515,7 +541,7 @@ class Hangups:
 
 
 class Server:
-    """Listens on a unix socket; `headers` go with every answer. Made on the loop that it is to run on."""
+    """Listens on a socket; `headers` go with every answer. Made on the loop that it is to run on."""
 
     def __init__(self, handler: Handler, headers: dict[str, str]) -> None:
         self.handler = handler
@@ -524,9 +550,10 @@ class Server:
         self.connections: set[Connection] = set()
         self._server: asyncio.Server | None = None
 
-    async def listen(self, sock: Any) -> None:
+    async def listen(self, sock: socket.socket) -> None:
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_unix_server(lambda: Connection(self.handler, self), sock=sock)
+        create = loop.create_unix_server if sock.family == socket.AF_UNIX else loop.create_server
+        self._server = await create(lambda: Connection(self.handler, self), sock=sock)
 
     async def close(self) -> None:
         if self._server is not None:
