@@ -88,10 +88,11 @@ LAYERS = {
     _LINUX: Layer(),
     "labkernel.engine.database": Layer(("labkernel.engine.errors",)),
     "labkernel.engine.errors": Layer(),
+    "labkernel.engine.timestamps": Layer(),
 }
 
 # At the bottom of the engine, for all of it but what runs without the package.
-_BOTTOM = ("labkernel.engine.errors", "labkernel.engine.database")
+_BOTTOM = ("labkernel.engine.errors", "labkernel.engine.database", "labkernel.engine.timestamps")
 _ALONE = (_LINUX, "labkernel.engine.runtime.launcher", *_BOTTOM)
 
 

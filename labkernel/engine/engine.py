@@ -16,6 +16,7 @@ from labkernel.engine.build.builder import Builder
 from labkernel.engine.catalog.catalog import Catalog
 from labkernel.engine.containers.containers import Containers
 from labkernel.engine.containers.exec import Execs
+from labkernel.engine.containers.health import HealthChecks
 from labkernel.engine.database import Database
 from labkernel.engine.events import Events
 from labkernel.engine.image.images import Images
@@ -89,6 +90,9 @@ class Engine:
             events=events,
             init_layer=init_layer,
         )
+        execs = Execs(containers, launcher)
+        checks = HealthChecks(execs, launcher, containers.lifecycle.publish)
+        containers.lifecycle.begin_checks, containers.lifecycle.halt_checks = checks.begin, checks.halt
         runner = StepRunner(launcher, networks, store, init_layer)
         catalog = Catalog(cache_directory(), runner.in_rootfs, work=root / "catalog")
         base_images = BaseImages(images, events, catalog, Registries(images))
@@ -106,7 +110,7 @@ class Engine:
             events=events,
             volumes=volumes,
             containers=containers,
-            execs=Execs(containers, launcher),
+            execs=execs,
             builder=builder,
             base_images=base_images,
             total_memory=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from datetime import datetime
 
 ZERO = "0001-01-01T00:00:00Z"
 """Go's zero time: "never"."""
@@ -20,6 +21,11 @@ def rfc3339(nanoseconds: int | None = None) -> str:
     if seconds != _second:
         _text, _second = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)), seconds
     return f"{_text}.{fraction:09d}Z"
+
+
+def elapsed(moment: str) -> float:
+    """Seconds since `moment`, RFC 3339; 0 for one that is yet to come."""
+    return max(0.0, time.time() - datetime.fromisoformat(moment).timestamp())
 
 
 def ago(seconds: float) -> str:
@@ -50,3 +56,29 @@ def ago(seconds: float) -> str:
     if hours < 24 * 365 * 2:
         return f"{hours // 24 // 30} months"
     return f"{int(seconds / 3600 / 24 / 365)} years"
+
+
+def duration(nanoseconds: int) -> str:
+    """A length of time as Go's `time.Duration` prints it: `1m30s`, `1.5ms`, `0s`."""
+    if nanoseconds == 0:
+        return "0s"
+    sign, rest = ("-", -nanoseconds) if nanoseconds < 0 else ("", nanoseconds)
+    if rest < 1_000_000_000:
+        for size, unit in ((1_000_000, "ms"), (1_000, "µs")):
+            if rest >= size:
+                return sign + _decimal(rest, size) + unit
+        return f"{sign}{rest}ns"
+    minutes, rest = divmod(rest, 60_000_000_000)
+    hours, minutes = divmod(minutes, 60)
+    text = _decimal(rest, 1_000_000_000) + "s"
+    if hours or minutes:
+        text = f"{minutes}m{text}"
+    if hours:
+        text = f"{hours}h{text}"
+    return sign + text
+
+
+def _decimal(value: int, unit: int) -> str:
+    whole, fraction = divmod(value, unit)
+    digits = f"{fraction:0{len(str(unit)) - 1}d}".rstrip("0")
+    return f"{whole}.{digits}" if digits else str(whole)

@@ -64,7 +64,9 @@ def boxes_for(assignment: Assignment, work: Path, jobs: int, say: Callable[[str]
             jobs=jobs,
             images=assignment.images,
         ) as sandboxes,
-        tempfile.TemporaryDirectory(dir=work) as place,  # there, the next grader finds it if this one is killed
+        tempfile.TemporaryDirectory(
+            dir=work
+        ) as place,  # there, the next grader finds it if this one is killed
     ):
         files = assignment.write_files(Path(place))
         if assignment.setup:

@@ -110,9 +110,9 @@ _LOG_OPTIONS = frozenset(
     "max-size max-file compress labels labels-regex env env-regex tag mode max-buffer-size".split()
 )
 _RESTART_POLICIES = ("", "no", "always", "unless-stopped", "on-failure")
-_UNSERVED = {
-    "Healthcheck": "the health check is kept in the configuration and not run",
-}
+_HEALTH_TIMES = ("Interval", "Timeout", "StartPeriod", "StartInterval")
+_MINIMUM_HEALTH_TIME = 1_000_000
+"""Nanoseconds."""
 
 
 def complete(body: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -198,9 +198,12 @@ def merge_image(config: dict[str, Any], image: Mapping[str, Any]) -> None:
         config["Entrypoint"] = None
     if not config["WorkingDir"]:
         config["WorkingDir"] = image.get("WorkingDir") or ""
-    for key in ("StopSignal", "Healthcheck", "Shell"):
+    for key in ("StopSignal", "Shell"):
         if config.get(key) is None and image.get(key) is not None:
             config[key] = image[key]
+    if config.get("Healthcheck") or image.get("Healthcheck"):
+        given = {key: value for key, value in (config.get("Healthcheck") or {}).items() if value}
+        config["Healthcheck"] = (image.get("Healthcheck") or {}) | given
     if image.get("OnBuild") and config["OnBuild"] is None:
         config["OnBuild"] = image["OnBuild"]
     if not (config["Cmd"] or config["Entrypoint"]):
@@ -252,6 +255,7 @@ def validate(config: Mapping[str, Any], host_config: Mapping[str, Any]) -> list[
         r"([0-9a-fA-F]{2}:){5}[0-9a-fA-F]{2}", config["MacAddress"]
     ):
         raise InvalidParameter(f"invalid MAC address: {config['MacAddress']}")
+    _check_health(config.get("Healthcheck") or {})
     for entry in host_config["ExtraHosts"] or []:
         _check_extra_host(entry)
     requested_ports(host_config)
@@ -259,12 +263,16 @@ def validate(config: Mapping[str, Any], host_config: Mapping[str, Any]) -> list[
     _validate_policies(config, host_config)
     if host_config["NetworkMode"] == "host" and host_config["PortBindings"]:
         warnings.append("Published ports are discarded when using host network mode")
-    warnings += [
-        text
-        for key, text in _UNSERVED.items()
-        if ((config.get(key) or {}).get("Test") or ["NONE"])[0] != "NONE"
-    ]
     return warnings
+
+
+def _check_health(check: Mapping[str, Any]) -> None:
+    """Raises InvalidParameter."""
+    for name in _HEALTH_TIMES:
+        if check.get(name) and check[name] < _MINIMUM_HEALTH_TIME:
+            raise InvalidParameter(f"{name} in Healthcheck cannot be less than 1ms")
+    if (check.get("Retries") or 0) < 0:
+        raise InvalidParameter("Retries in Healthcheck cannot be negative")
 
 
 def _check_extra_host(entry: str) -> None:

@@ -124,7 +124,7 @@ class Container:
             host_config=fields["host_config"],
             mounts=[MountPoint(**mount) for mount in fields["mounts"]],
             directory=directory,
-            state=State(**fields["state"]),
+            state=State.restored(fields["state"]),
             restart_count=fields["restart_count"],
             stopped_by_user=fields["stopped_by_user"],
         )

@@ -23,6 +23,8 @@ _FILTERS = frozenset(
 )
 _STATUSES = ("created", "dead", "exited", "paused", "removing", "restarting", "running")
 
+_HEALTHS = ("none", "starting", "healthy", "unhealthy")
+
 
 def inspect(
     container: Container,
@@ -150,6 +152,11 @@ def check_filters(filters: Mapping[str, Sequence[str]]) -> None:
     for status in filters.get("status", ()):
         if status not in _STATUSES:
             raise InvalidParameter(f"Invalid filter 'status={status}'", hint=f"one of {', '.join(_STATUSES)}")
+    for health in filters.get("health", ()):
+        if health not in _HEALTHS:
+            raise InvalidParameter(
+                f"Unrecognised filter value for health: {health}", hint=f"one of {', '.join(_HEALTHS)}"
+            )
     for code in filters.get("exited", ()):
         if not re.fullmatch(r"-?\d+", code):
             raise InvalidParameter(f'strconv.Atoi: parsing "{code}": invalid syntax')
@@ -171,6 +178,7 @@ def passes(
         key, has_value, value = text.partition("=")
         return key in labels and (not has_value or labels[key] == value)
 
+    health = container.state.health.status if container.state.health else "none"
     settings: dict[str, Any] = {}
     if filters.keys() & {"network", "publish", "expose"}:
         settings = networks.network_settings(container.id, container.host_config["NetworkMode"])
@@ -207,7 +215,7 @@ def passes(
                 (port if "/" in port else f"{port}/tcp") in (container.config.get("ExposedPorts") or {})
             ),
         )
-        and any_of("health", lambda text: text == "none")
+        and any_of("health", health.__eq__)
     )
 
 

@@ -73,6 +73,10 @@ class Lifecycle:
         self._save = save
         self._find = find
         self._remove = remove
+        self.begin_checks: Callable[[Container], None] = lambda container: None
+        """The container runs from now on: its health may be checked."""
+        self.halt_checks: Callable[[Container], None] = lambda container: None
+        """Nothing can be run in it any more, or for now."""
         self.closing = False
         """The engine ends: what it stops was not stopped by the user, and is not started again."""
 
@@ -143,6 +147,9 @@ class Lifecycle:
         state = container.state
         state.status, state.pid, state.error, state.oom_killed = "running", started.pid, "", False
         state.exit_code, state.started_at = 0, rfc3339()
+        if state.health is not None:
+            state.health.restart()
+        self.begin_checks(container)
         self._save(container)
         self._network_event(container, "connect", endpoint)
         self.publish(container, "start")
@@ -187,6 +194,7 @@ class Lifecycle:
     async def _settle(self, container: Container, started: Started) -> None:
         """Take in the end of the container's process."""
         code = await started.exited
+        self.halt_checks(container)
         container.state.pid = 0  # from now on the number may be another process's
         await container.stdio.finish()
         endpoint = self._networks.endpoint(container.id)
@@ -309,6 +317,7 @@ class Lifecycle:
         if container.state.status == "paused":
             await self._launcher.resume(container.id)  # a frozen process takes no signal
             container.state.status = "running"
+            self.begin_checks(container)
 
     async def _ends_within(self, container: Container, seconds: float | None) -> bool:
         if container.settled is None:
@@ -336,6 +345,7 @@ class Lifecycle:
             raise Conflict(f"Container {container.id} is already paused")
         await self._launcher.pause(container.id)
         container.state.status = "paused"
+        self.halt_checks(container)
         self._save(container)
         self.publish(container, "pause")
 
@@ -345,6 +355,7 @@ class Lifecycle:
             raise Conflict(f"Container {container.id} is not paused")
         await self._launcher.resume(container.id)
         container.state.status = "running"
+        self.begin_checks(container)
         self._save(container)
         self.publish(container, "unpause")
 
