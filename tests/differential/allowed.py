@@ -15,6 +15,7 @@ _WORDS = "what a parser says of a malformed value: every language has its own wo
 _AS_NEWER = "newer Docker answers as we do"
 _EARLY = "an error before the stream begins is an error like all others; newer Docker agrees"
 _SOONER = "refused when it is created, not when it starts"
+_UNLINKED = "nothing links to a container that is no more; Docker forgets it with its next start"
 _REFUSED = "refused at once: a container of it could not be of use"
 
 ALLOWED = [
@@ -102,8 +103,8 @@ ALLOWED = [
     Allowed("life.listing/by exposed port that is none: *", "any", "no container has such a port"),
     Allowed("life.waiting/unknown condition: *", "any", _AS_NEWER),
     Allowed("life.signals/signal *: body.message", "value", _AS_NEWER),
-    Allowed("life.removing/link: body.message", "value", "links are not offered: networks have names"),
-    Allowed("create.refused_host_configs/link to*", "any", "links are not offered: networks have names"),
+    Allowed("links.renamed_and_removed/after removing: ", "any", _UNLINKED),
+    Allowed("links.renamed_and_removed/start: *", "any", _UNLINKED),
     Allowed("create.refused_bodies/no image: *", "any", _REFUSED),
     Allowed("create.refused_bodies/invalid exposed port: *", "any", _REFUSED),
     Allowed("create.refused_bodies/volume of the wrong kind: *", "any", _REFUSED),

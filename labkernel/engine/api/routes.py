@@ -27,7 +27,7 @@ ROUTES = [
     Route("GET", "/containers/json", containers.list_),
     Route("POST", "/containers/create", containers.create),
     Route("POST", "/containers/prune", containers.prune),
-    Route("GET", "/containers/{name}/json", containers.inspect),
+    Route("GET", "/containers/{name*}/json", containers.inspect),
     Route("GET", "/containers/{name}/top", containers.top),
     Route("GET", "/containers/{name}/stats", containers.stats),
     Route("GET", "/containers/{name}/changes", containers.changes),
@@ -47,7 +47,7 @@ ROUTES = [
     Route("POST", "/containers/{name}/resize", containers.resize),
     Route("POST", "/containers/{name}/update", containers.update),
     Route("POST", "/containers/{name}/attach", streams.attach),
-    Route("DELETE", "/containers/{name}", containers.remove),
+    Route("DELETE", "/containers/{name*}", containers.remove),
     Route("POST", "/commit", images.commit),
     # exec
     Route("POST", "/containers/{name}/exec", execs.create),

@@ -86,7 +86,7 @@ async def attach(engine: Engine, request: Request) -> Answer:
                 container.stdio,
                 tap,
                 wanted,
-                terminal=terminal,
+                raw=terminal,
                 stdin=with_stdin,
                 keys=keys,
                 once=container.config["StdinOnce"],
@@ -108,7 +108,7 @@ async def converse(
     tap: Tap,
     wanted: set[str],
     *,
-    terminal: bool,
+    raw: bool,
     stdin: bool,
     keys: bytes = b"",
     once: bool = True,
@@ -121,7 +121,7 @@ async def converse(
         while piece := await tap.read():
             stream, data = piece
             if stream in wanted:
-                await connection.write(data if terminal else frame(stream, data))
+                await connection.write(data if raw else frame(stream, data))
 
     async def input_() -> None:
         """Ends only when the client detaches: without input left there may still be output."""

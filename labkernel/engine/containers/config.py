@@ -12,7 +12,7 @@ import ipaddress
 import os
 import re
 import signal
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from labkernel.engine.containers import field_types
@@ -215,15 +215,15 @@ def command(config: Mapping[str, Any]) -> list[str]:
     return [*(config["Entrypoint"] or []), *(config["Cmd"] or [])]
 
 
-def environment(config: Mapping[str, Any]) -> list[str]:
-    """The process's environment, with the default PATH, HOSTNAME, and TERM on a terminal, in Docker's
-    order.
+def environment(config: Mapping[str, Any], links: Iterable[str] = ()) -> list[str]:
+    """The process's environment, with the default PATH, HOSTNAME, TERM on a terminal, and what `links` tell,
+    in Docker's order.
     """
     given = [entry for entry in config["Env"] or [] if "=" in entry]
     base = [DEFAULT_PATH, f"HOSTNAME={config['Hostname']}"]
     if config["Tty"]:
         base.append("TERM=xterm")
-    merged = {entry.partition("=")[0]: entry for entry in [*base, *given]}
+    merged = {entry.partition("=")[0]: entry for entry in [*base, *links, *given]}
     return list(merged.values())
 
 

@@ -36,10 +36,14 @@ class Container:
     stopped_by_user: bool = False
     keep_at_exit: bool = False
     """It is about to be started again, or removed by somebody else: AutoRemove waits."""
+    links: dict[str, str] = field(default_factory=dict)
+    """Alias -> the id of the container that it stands for."""
 
     def __post_init__(self) -> None:
         self.lock = asyncio.Lock()
         self.process: Started | None = None
+        self.link_environment: list[str] = []
+        """Of its last start."""
         self.execs: dict[str, Any] = {}
         self.restart: asyncio.Task[None] | None = None
         self.removal: asyncio.Task[None] | None = None
@@ -108,6 +112,7 @@ class Container:
                 "state": self.state.stored(),
                 "restart_count": self.restart_count,
                 "stopped_by_user": self.stopped_by_user,
+                "links": self.links,
             }
         )
 
@@ -127,4 +132,5 @@ class Container:
             state=State.restored(fields["state"]),
             restart_count=fields["restart_count"],
             stopped_by_user=fields["stopped_by_user"],
+            links=fields.get("links") or {},
         )

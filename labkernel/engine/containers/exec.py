@@ -136,7 +136,9 @@ class Execs:
         container, given = asked.container, asked.config
         privileged = given["Privileged"] or container.host_config["Privileged"]
         _, no_new_privileges = container_config.security_options(container.host_config)
-        inherited = container_config.environment(container.config | {"Tty": given["Tty"]})
+        inherited = container_config.environment(
+            container.config | {"Tty": given["Tty"]}, container.link_environment
+        )
         process = process_spec(
             given["Cmd"],
             env=_merged(inherited, given["Env"] or []),

@@ -8,6 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from labkernel.engine.containers import links
 from labkernel.engine.containers.container import Container
 from labkernel.engine.errors import InvalidParameter, NotFound
 from labkernel.engine.linux import trees
@@ -31,8 +32,11 @@ def inspect(
     networks: Networks,
     lower: Sequence[Path],
     image_size: int | None = None,
+    linked: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
-    """`GET /containers/{id}/json`; sizes only when asked for, since they mean walking the files."""
+    """`GET /containers/{id}/json`; `linked` are alias -> name of linked containers; sizes only
+    when asked for, since they mean walking the files.
+    """
     command = container.command
     directory = container.directory
     # Made by the first start: until then Docker shows no path either.
@@ -57,7 +61,7 @@ def inspect(
         "ProcessLabel": "",
         "AppArmorProfile": "",
         "ExecIDs": sorted(container.execs) or None,
-        "HostConfig": host_config(container),
+        "HostConfig": host_config(container) | {"Links": links.shown_links(container.name, linked or {})},
         "GraphDriver": {
             "Data": {
                 "LowerDir": ":".join(map(str, lower)),
@@ -94,12 +98,17 @@ def own_size(container: Container) -> int:
         raise NotFound(f"No such container: {container.id}") from None
 
 
-def summary(container: Container, networks: Networks, image_size: int | None = None) -> dict[str, Any]:
-    """One entry of `GET /containers/json`."""
+def summary(
+    container: Container,
+    networks: Networks,
+    image_size: int | None = None,
+    further_names: Sequence[str] = (),
+) -> dict[str, Any]:
+    """One entry of `GET /containers/json`; `further_names` are those that links gave it."""
     settings = networks.network_settings(container.id, container.host_config["NetworkMode"])
     shown: dict[str, Any] = {
         "Id": container.id,
-        "Names": [f"/{container.name}"],
+        "Names": [f"/{name}" for name in (container.name, *further_names)],
         "Image": container.config["Image"],
         "ImageID": container.image,
         "Command": shell_words(container.command),

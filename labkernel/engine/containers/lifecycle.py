@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from labkernel.engine.containers import config as container_config
+from labkernel.engine.containers import links
 from labkernel.engine.containers.bundle import resources, write_bundle
 from labkernel.engine.containers.container import Container
 from labkernel.engine.containers.mounts import resolve
@@ -73,6 +74,8 @@ class Lifecycle:
         self._save = save
         self._find = find
         self._remove = remove
+        self.linked_from: Callable[[Container], list[tuple[Container, str]]] = lambda container: []
+        """The containers that are linked to one, each with what it calls it."""
         self.begin_checks: Callable[[Container], None] = lambda container: None
         """The container runs from now on: its health may be checked."""
         self.halt_checks: Callable[[Container], None] = lambda container: None
@@ -132,7 +135,8 @@ class Lifecycle:
             exposed=exposed,
             mac_address=container.config.get("MacAddress") or "",
         )
-        bundle = write_bundle(container, self._lower(container), endpoint, shared)
+        linked_hosts = self._linked(container)
+        bundle = write_bundle(container, self._lower(container), endpoint, shared, linked_hosts)
         stdin, stdout, stderr = container.stdio.open()
         rows, columns = host_config["ConsoleSize"] or (0, 0)
         try:
@@ -152,8 +156,44 @@ class Lifecycle:
         self.begin_checks(container)
         self._save(container)
         self._network_event(container, "connect", endpoint)
+        self._tell_linked(container)
         self.publish(container, "start")
         container.settled = asyncio.get_running_loop().create_task(self._settle(container, started))
+
+    # links
+
+    def _address(self, container: Container) -> str:
+        """On the default bridge. Raises InvalidParameter: it is not on it."""
+        settings = self._networks.network_settings(container.id, container.host_config["NetworkMode"])
+        address: str = settings["Networks"].get("bridge", {}).get("IPAddress", "")
+        if not address:
+            raise InvalidParameter(
+                f"Cannot link to /{container.name}, as it does not belong to the default network"
+            )
+        return address
+
+    def _linked(self, container: Container) -> list[str]:
+        """Lines for /etc/hosts; the variables become the container's. Raises InvalidParameter."""
+        lines, variables = [], []
+        for alias, other in ((alias, self._find(key)) for alias, key in container.links.items()):
+            if not other.state.running:
+                raise InvalidParameter(
+                    f"Cannot link to a non running container: /{other.name} AS /{container.name}/{alias}",
+                    hint=f"docker start {other.name} starts it",
+                )
+            address = self._address(other)
+            lines.append(f"{links.hosts_names(alias, other.config['Hostname'], other.name)}:{address}")
+            exposed, environment = other.config.get("ExposedPorts") or (), other.config["Env"] or ()
+            variables += links.link_environment(container.name, alias, address, environment, exposed)
+        container.link_environment = variables
+        return lines
+
+    def _tell_linked(self, container: Container) -> None:
+        """The address of a container that is started again is written to those that are linked to it."""
+        for other, alias in self.linked_from(container):
+            hosts = other.directory / "hosts"
+            if other.state.running and hosts.exists():
+                hosts.write_text(links.with_address(hosts.read_text(), alias, self._address(container)))
 
     async def _failed(self, container: Container, error: BaseException) -> None:
         container.stdio.failed()

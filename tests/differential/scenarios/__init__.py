@@ -6,11 +6,22 @@ from collections.abc import Callable
 from types import FunctionType
 
 from tests.differential.recorder import Recorder
-from tests.differential.scenarios import build, create, files, health, images, life, others, streams, system
+from tests.differential.scenarios import (
+    build,
+    create,
+    files,
+    health,
+    images,
+    life,
+    links,
+    others,
+    streams,
+    system,
+)
 
 SCENARIOS: dict[str, Callable[[Recorder], None]] = {
     f"{module.__name__.rpartition('.')[2]}.{name}": function
-    for module in (system, create, life, health, streams, files, images, build, others)
+    for module in (system, create, life, health, links, streams, files, images, build, others)
     for name, function in vars(module).items()
     if isinstance(function, FunctionType)
     and function.__module__ == module.__name__
