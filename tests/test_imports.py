@@ -74,7 +74,7 @@ LAYERS = {
     "labkernel.engine_process": Layer(("labkernel.engine.daemon",), ("docker", "platformdirs")),
     # The daemon puts the parts together, so it stands above them all.
     "labkernel.engine.daemon": Layer(("labkernel.engine.api", *_OBJECTS, *_PARTS)),
-    "labkernel.engine.api": Layer((*_OBJECTS, _BUILD, _IMAGE), ("httptools",)),
+    "labkernel.engine.api": Layer((*_OBJECTS, _BUILD, _IMAGE), ("httptools", "websockets")),
     "labkernel.engine": Layer((*_OBJECTS, *_PARTS), ("platformdirs",)),
     "labkernel.engine.containers": Layer((*_OBJECTS, _IMAGE, _NETWORK, _RUNTIME, _LINUX)),
     _BUILD: Layer((_IMAGE, _LINUX)),

@@ -124,6 +124,7 @@ ALLOWED = [
     Allowed("create.refused_host_configs/tmpfs with an unknown option*", "any", _SOONER),
     Allowed("create.refused_host_configs/invalid ipc mode*", "any", _SOONER),
     Allowed("create.refused_host_configs/unreadable seccomp profile*", "any", _SOONER),
+    Allowed("streams.log_drivers/bad *: *", "any", _SOONER),
     # What is stored.
     Allowed(
         "files.commit/*Hostname", "any", "newer Docker keeps a container's own settings out of the image"

@@ -47,6 +47,7 @@ ROUTES = [
     Route("POST", "/containers/{name}/resize", containers.resize),
     Route("POST", "/containers/{name}/update", containers.update),
     Route("POST", "/containers/{name}/attach", streams.attach),
+    Route("GET", "/containers/{name}/attach/ws", streams.attach_websocket),
     Route("DELETE", "/containers/{name*}", containers.remove),
     Route("POST", "/commit", images.commit),
     # exec

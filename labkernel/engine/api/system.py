@@ -13,6 +13,7 @@ from typing import Any
 
 from labkernel.engine.api.http import Answer, Request, Response, StreamResponse
 from labkernel.engine.api.router import API_VERSION, MINIMUM_API_VERSION
+from labkernel.engine.containers.log_options import DRIVERS
 from labkernel.engine.containers.logs import parse_time
 from labkernel.engine.engine import Engine
 from labkernel.engine.errors import NotOffered
@@ -99,7 +100,7 @@ async def info(engine: Engine, request: Request) -> Answer:
                 "Volume": ["local"],
                 "Network": ["bridge", "host", "null"],
                 "Authorization": None,
-                "Log": ["json-file", "none"],
+                "Log": list(DRIVERS),
             },
             "MemoryLimit": "memory" in controllers,
             "SwapLimit": "memory" in controllers,

@@ -15,7 +15,7 @@ import signal
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from labkernel.engine.containers import field_types
+from labkernel.engine.containers import field_types, log_options
 from labkernel.engine.errors import InvalidParameter
 from labkernel.engine.image.config import CONTAINER_CONFIG
 from labkernel.engine.network.ports import requested_ports
@@ -106,9 +106,6 @@ HOST_CONFIG: dict[str, Any] = {
 OPTIONAL_HOST_CONFIG = ("Mounts", "Tmpfs", "Sysctls", "Init", "StorageOpt", "Annotations")
 
 _CAPABILITIES = {"ALL", *(name.removeprefix("CAP_") for name in ALL_CAPABILITIES)}
-_LOG_OPTIONS = frozenset(
-    "max-size max-file compress labels labels-regex env env-regex tag mode max-buffer-size".split()
-)
 _RESTART_POLICIES = ("", "no", "always", "unless-stopped", "on-failure")
 _HEALTH_TIMES = ("Interval", "Timeout", "StartPeriod", "StartInterval")
 _MINIMUM_HEALTH_TIME = 1_000_000
@@ -355,14 +352,7 @@ def _validate_policies(config: Mapping[str, Any], host_config: Mapping[str, Any]
         raise InvalidParameter(f"Invalid IPC mode: {host_config['IpcMode']}")
     if host_config["Runtime"] not in ("", "runc", HOST_CONFIG["Runtime"]):
         raise InvalidParameter(f"Unknown runtime specified {host_config['Runtime']}")
-    kind, options = host_config["LogConfig"]["Type"], host_config["LogConfig"]["Config"]
-    if kind not in ("json-file", "none"):
-        raise InvalidParameter(
-            f'logger: no log driver named "{kind}" is registered', hint="log drivers offered: json-file, none"
-        )
-    for option in options:
-        if option not in _LOG_OPTIONS:
-            raise InvalidParameter(f"unknown log opt '{option}' for {kind} log driver")
+    log_options.check(host_config["LogConfig"])
 
 
 def check_name(name: str, *, shown: str | None = None) -> str:

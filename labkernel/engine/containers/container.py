@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from labkernel.engine.containers import config
+from labkernel.engine.containers import config, log_options
 from labkernel.engine.containers.logs import Log
 from labkernel.engine.containers.mounts import MountPoint
 from labkernel.engine.containers.state import State
@@ -50,9 +50,12 @@ class Container:
         self.settled: asyncio.Task[None] | None = None
         """Takes in the end of the process; done when the state says exited."""
         self._waiting: dict[str, list[asyncio.Future[int]]] = {"next-exit": [], "removed": []}
+        logs = self.host_config["LogConfig"]
         self.log = Log(
             self.directory / f"{self.id}-json.log",
-            enabled=self.host_config["LogConfig"]["Type"] == "json-file",
+            enabled=logs["Type"] != "none",
+            rotation=log_options.rotation(logs) if logs["Config"] or logs["Type"] == "local" else None,
+            attributes=self._log_attributes,
         )
         self.stdio = Stdio(terminal=self.config["Tty"], stdin=self.config["OpenStdin"], log=self.log)
 
@@ -77,6 +80,15 @@ class Container:
     @property
     def command(self) -> list[str]:
         return config.command(self.config)
+
+    def _log_attributes(self) -> dict[str, str]:
+        options = self.host_config["LogConfig"]["Config"]
+        if not options:
+            return {}
+        image = self.image.removeprefix("sha256:")
+        details = {"ID": self.short_id, "FullID": self.id, "Name": self.name, "ImageID": image[:12]}
+        details |= {"ImageFullID": self.image, "ImageName": self.config["Image"], "DaemonName": "docker"}
+        return log_options.attributes(options, self.config, details | {"Command": " ".join(self.command)})
 
     # waiting
 

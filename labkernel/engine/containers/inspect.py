@@ -42,6 +42,7 @@ def inspect(
     # Made by the first start: until then Docker shows no path either.
     files = {name: directory / name for name in ("resolv.conf", "hostname", "hosts")}
     paths = {name: str(path) if path.exists() else "" for name, path in files.items()}
+    kept = container.host_config["LogConfig"]["Type"] == "json-file"
     described: dict[str, Any] = {
         "Id": container.id,
         "Created": container.created,
@@ -52,7 +53,7 @@ def inspect(
         "ResolvConfPath": paths["resolv.conf"],
         "HostnamePath": paths["hostname"],
         "HostsPath": paths["hosts"],
-        "LogPath": str(container.log.path) if container.log.enabled and paths["hosts"] else "",
+        "LogPath": str(container.log.path) if kept and paths["hosts"] else "",
         "Name": f"/{container.name}",
         "RestartCount": container.restart_count,
         "Driver": "overlay2",

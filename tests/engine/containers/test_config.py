@@ -117,7 +117,7 @@ def test_ports_without_a_protocol_are_tcp() -> None:
         ({"HostConfig": {"ExtraHosts": ["a:nowhere"]}}, 'invalid IP address in add-host: "nowhere"'),
         (
             {"HostConfig": {"LogConfig": {"Type": "syslog"}}},
-            'logger: no log driver named "syslog" is registered',
+            'error looking up logging plugin syslog: plugin "syslog" not found',
         ),
     ],
 )
