@@ -44,7 +44,7 @@ class BaseImages:
         self._images = images
         self._events = events
         self._catalog = catalog
-        self._registries = registries
+        self.registries = registries
         self.builder: Builder | None = None  # set by the engine: builder and base images need each other
         self._making: dict[str, asyncio.Lock] = {}
 
@@ -88,7 +88,7 @@ class BaseImages:
         """
         wanted = parse_platform(platform)
         try:
-            image = await self._registries.pull(reference, output, auth, platform=platform)
+            image = await self.registries.pull(reference, output, auth, platform=platform)
         except EngineError as error:
             # No answer, none for us, or not more of them today: to a learner these are all the same.
             name = _catalog_name(reference)
@@ -111,7 +111,7 @@ class BaseImages:
         self, image: Image, reference: Reference, output: Output, auth: dict[str, Any] | None = None
     ) -> None:
         """Raises as `Registries.push`."""
-        await self._registries.push(image, reference, output, auth)
+        await self.registries.push(image, reference, output, auth)
         self._events.publish("image", "push", reference.familiar, name=reference.familiar_name)
 
     def _nobody_has_it(self, reference: Reference, error: Unavailable) -> NotFound:

@@ -93,7 +93,12 @@ ALLOWED = [
     Allowed("streams.detach_keys/keys that are none: *", "any", _EARLY),
     Allowed("streams.attach_refused/paused: *", "any", _EARLY),
     Allowed("streams.exec_in/start again: *", "any", _EARLY),
-    Allowed("images.loaded/*: *", "any", _EARLY),
+    Allowed(
+        "images.loaded/*: body*",
+        "pair",
+        "says what is missing",
+        ("*/repositories: no such file*", "invalid image archive: *"),
+    ),
     Allowed("streams.exec_refused/container ended: start: *", "any", "the reason: its container has ended"),
     Allowed("streams.logs/stdout=1&tail=many: *", "any", "a number that is none is not taken as all"),
     Allowed(

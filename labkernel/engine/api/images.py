@@ -10,6 +10,7 @@ import json
 from collections.abc import Collection
 from typing import Any
 
+from labkernel.engine.api.errors import stream_error
 from labkernel.engine.api.http import Answer, Request, Response, StreamResponse
 from labkernel.engine.api.json_stream import Messages, json_lines
 from labkernel.engine.api.transfer import body_file, written
@@ -226,8 +227,12 @@ async def _import(engine: Engine, request: Request, source: str) -> Answer:
 
 
 async def load(engine: Engine, request: Request) -> Answer:
-    async with body_file(request) as tar:
-        lines = await asyncio.to_thread(engine.images.load, tar)
+    """An archive that cannot be loaded is an error in the stream: clients look for it there."""
+    try:
+        async with body_file(request) as tar:
+            lines = await asyncio.to_thread(engine.images.load, tar)
+    except EngineError as error:
+        return Response(body=json.dumps(stream_error(error)).encode() + b"\r\n")
     for line in lines:
         name = line.partition(": ")[2].strip()
         try:

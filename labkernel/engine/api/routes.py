@@ -9,7 +9,9 @@ from labkernel.engine.api import (
     images,
     labkernel,
     networks,
+    registries,
     streams,
+    swarm,
     system,
     volumes,
 )
@@ -22,7 +24,7 @@ ROUTES = [
     Route("GET", "/info", system.info),
     Route("GET", "/events", system.events),
     Route("GET", "/system/df", system.disk_usage),
-    Route("POST", "/auth", system.auth),
+    Route("POST", "/auth", registries.auth),
     # containers
     Route("GET", "/containers/json", containers.list_),
     Route("POST", "/containers/create", containers.create),
@@ -68,6 +70,7 @@ ROUTES = [
     Route("POST", "/images/{name*}/tag", images.tag),
     Route("POST", "/images/{name*}/push", images.push),
     Route("DELETE", "/images/{name*}", images.remove),
+    Route("GET", "/distribution/{name*}/json", registries.distribution),
     Route("POST", "/build", build.build),
     Route("POST", "/build/prune", build.prune),
     # volumes and networks
@@ -81,6 +84,8 @@ ROUTES = [
     Route("POST", "/networks/create", networks.create),
     Route("GET", "/networks/{name}", networks.inspect),
     Route("DELETE", "/networks/{name}", networks.remove),
+    # what there is none of
+    *swarm.ROUTES,
     # ours
     Route("POST", "/labkernel/images/make", labkernel.make_image),
     Route("GET", "/labkernel/status", labkernel.status),

@@ -16,7 +16,6 @@ from labkernel.engine.api.router import API_VERSION, MINIMUM_API_VERSION
 from labkernel.engine.containers.log_options import DRIVERS
 from labkernel.engine.containers.logs import parse_time
 from labkernel.engine.engine import Engine
-from labkernel.engine.errors import NotOffered
 from labkernel.engine.image.config import architecture
 from labkernel.engine.timestamps import rfc3339
 
@@ -231,8 +230,3 @@ def _disk_usage(engine: Engine) -> dict[str, Any]:
     ]
     containers = engine.containers.summaries(engine.containers.select(all=True), size=True)
     return usage | {"Containers": containers, "Volumes": volumes, "BuildCache": None, "BuilderSize": 0}
-
-
-async def auth(engine: Engine, request: Request) -> Answer:
-    await request.json()
-    raise NotOffered("registry logins are not checked by this engine", hint="pull and push send them along")

@@ -25,8 +25,9 @@ async def unlimited() -> None:
 class BuildOptions:
     """The options of `POST /build`, defaults as there. `host_config` has HostConfig's names and units.
 
-    `build_args` with None are given without a value. `host_config` is handed on to RUN steps: NetworkMode,
-    Memory, CpuShares, ShmSize, ExtraHosts, Ulimits and so on.
+    `build_args` with None are given without a value. With `cache_from` only the images of these names, and
+    what they were built on, are taken for steps already done. `host_config` is handed on to RUN steps:
+    NetworkMode, Memory, CpuShares, ShmSize, ExtraHosts, Ulimits and so on.
     """
 
     dockerfile: str = "Dockerfile"
@@ -36,6 +37,7 @@ class BuildOptions:
     target: str = ""
     platform: str = ""
     no_cache: bool = False
+    cache_from: Sequence[str] = ()
     pull: bool = False
     quiet: bool = False
     remove: bool = True

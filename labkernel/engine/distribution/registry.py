@@ -148,6 +148,16 @@ class Registry:
             raise failure
         raise unavailable("GET", f"https://{self._host}/v2/", failure) from failure
 
+    def greet(self) -> None:
+        """Ask for the API's version once more, with what the registry asked for. Raises Unauthorized."""
+        answer = self._request("GET", self._base)
+        data = _read(answer, _ERROR_LIMIT)
+        if answer.status in (401, 403):
+            words = _error_words(data)[1] or "incorrect username or password"
+            raise Unauthorized(f"login attempt to {self._base} failed: unauthorized: {words}")
+        if answer.status != 200:
+            raise self._error(answer, data, "")
+
     def _greet(self, base: str) -> None:
         """Ask for the API's version, and log in if the registry wants that (distribution-spec, "Determining
         Support")."""
@@ -218,7 +228,7 @@ class Registry:
         if urllib.parse.urlsplit(realm).scheme not in ("http", "https"):
             raise Unauthorized(f"{self._host}: the token server {realm!r} is no address")
         # Not the challenge's own scope: asking for all that is going to be done asks only once.
-        query = {"scope": f"repository:{self.repository}:{self._actions}"}
+        query = {"scope": f"repository:{self.repository}:{self._actions}"} if self.repository else {}
         if service := parameters.get("service"):
             query["service"] = service
         user, password, identity_token, _ = self._credentials

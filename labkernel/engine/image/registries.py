@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gzip
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -12,7 +13,14 @@ from pathlib import Path
 from typing import Any, BinaryIO, TypeVar, cast
 
 from labkernel.engine.distribution import messages
-from labkernel.engine.distribution.manifests import DOCKER_LAYER, Descriptor, Platform
+from labkernel.engine.distribution.manifests import (
+    DOCKER_LAYER,
+    Descriptor,
+    Manifest,
+    Platform,
+    digest,
+    parse,
+)
 from labkernel.engine.distribution.messages import Message, Output
 from labkernel.engine.distribution.progress import Stopped
 from labkernel.engine.distribution.pull import pull
@@ -27,6 +35,7 @@ from labkernel.engine.image.platforms import parse_platform
 from labkernel.engine.image.reference import Reference
 from labkernel.engine.image.store import Store
 
+_PLATFORM = ("architecture", "os", "os.version", "variant")
 # gzip's fastest level but two: layers are mostly sent over fast networks.
 _GZIP_LEVEL = 3
 
@@ -61,6 +70,16 @@ class Registries:
     ) -> None:
         """Store an image in the registry of a reference, under its tag. Raises as `pull`, and Forbidden."""
         await _in_thread(output, lambda emit, stop: self._push(image, reference, emit, stop, auth))
+
+    async def log_in(self, domain: str, auth: dict[str, Any]) -> None:
+        """Raises Unauthorized unless the registry takes these credentials, Unavailable when it is silent."""
+        await asyncio.to_thread(
+            lambda: Registry(domain, "", familiar_name=domain, credentials=Credentials.of(auth)).greet()
+        )
+
+    async def describe(self, reference: Reference, auth: dict[str, Any] | None) -> dict[str, Any]:
+        """`GET /distribution/{name}/json`: what a reference stands for in its registry. Raises as `pull`."""
+        return await asyncio.to_thread(_describe, reference, auth)
 
     def _pull(
         self,
@@ -114,6 +133,29 @@ class Registries:
         layers = [_PushedLayer(self._images.store, layer) for layer in self._images.layers(image)]
         pushed = push(registry, reference.tag, self._images.serialised(image.id), layers, output, stop)
         self._images.tag(image.id, reference.with_digest(pushed.digest))
+
+
+def _describe(reference: Reference, auth: dict[str, Any] | None) -> dict[str, Any]:
+    registry = Registry(
+        reference.domain,
+        reference.repository,
+        familiar_name=reference.familiar_name,
+        credentials=Credentials.of(auth),
+    )
+    data, media_type = registry.manifest(reference.digest or str(reference.tag))
+    found = parse(data)
+    if isinstance(found, Manifest):
+        with contextlib.closing(registry.blob(found.config)) as answer:
+            config = image_config.parse(answer.read())
+        platforms = [config]
+    else:
+        platforms = [entry.get("platform") or {} for entry in found]
+    return {
+        "Descriptor": {"mediaType": media_type, "digest": digest(data), "size": len(data)},
+        "Platforms": [
+            {key: str(platform[key]) for key in _PLATFORM if platform.get(key)} for platform in platforms
+        ],
+    }
 
 
 async def _in_thread(output: Output, work: Callable[[Output, threading.Event], T]) -> T:

@@ -16,12 +16,13 @@ from tests.differential.scenarios import (
     links,
     others,
     streams,
+    swarm,
     system,
 )
 
 SCENARIOS: dict[str, Callable[[Recorder], None]] = {
     f"{module.__name__.rpartition('.')[2]}.{name}": function
-    for module in (system, create, life, health, links, streams, files, images, build, others)
+    for module in (system, create, life, health, links, streams, files, images, build, others, swarm)
     for name, function in vars(module).items()
     if isinstance(function, FunctionType)
     and function.__module__ == module.__name__
