@@ -13,6 +13,7 @@ from typing import Any
 from labkernel.engine.database import Database
 from labkernel.engine.errors import Conflict, InvalidParameter, NotFound
 from labkernel.engine.events import Events
+from labkernel.engine.filters import check_keys, labels_pass, truth
 from labkernel.engine.linux import trees
 from labkernel.engine.timestamps import rfc3339
 
@@ -141,26 +142,20 @@ class Volumes:
     def list(self, filters: Mapping[str, Sequence[str]] | None = None) -> list[dict[str, Any]]:
         """The volumes that pass the filters name, label, driver and dangling. Raises InvalidParameter."""
         wanted = filters or {}
-        for key in wanted:
-            if key not in ("name", "label", "driver", "dangling"):
-                raise InvalidParameter(f"Invalid filter '{key}'")
+        check_keys(wanted, ("name", "label", "driver", "dangling"))
+        truth(wanted, "dangling")
         rows = self._database.rows("SELECT name FROM volumes ORDER BY created DESC")
         return [volume for row in rows if self._passes(volume := self.inspect(row["name"]), wanted)]
 
     def _passes(self, volume: Mapping[str, Any], filters: Mapping[str, Sequence[str]]) -> bool:
-        labels = volume["Labels"] or {}
         if (names := filters.get("name")) and not any(name in volume["Name"] for name in names):
             return False
         if (drivers := filters.get("driver")) and "local" not in drivers:
             return False
-        for label in filters.get("label", ()):
-            key, has_value, value = label.partition("=")
-            if key not in labels or (has_value and labels[key] != value):
-                return False
-        if dangling := filters.get("dangling"):
-            unused = not self.users(volume["Name"])
-            return unused == (dangling[0].lower() in ("1", "true"))
-        return True
+        if not labels_pass(filters, volume["Labels"]):
+            return False
+        dangling = truth(filters, "dangling")
+        return dangling is None or dangling == (not self.users(volume["Name"]))
 
     def remove(self, name: str, *, force: bool = False) -> None:
         """Raises NotFound (unless forced), Conflict while a container has it."""
@@ -179,18 +174,20 @@ class Volumes:
 
     def prune(self, filters: Mapping[str, Sequence[str]], *, anonymous_only: bool) -> dict[str, Any]:
         """Remove what no container uses; `{"VolumesDeleted": names, "SpaceReclaimed": bytes}`."""
-        everything = any(value.lower() in ("1", "true") for value in filters.get("all", ()))
-        labels = {key: value for key, value in filters.items() if key in ("label",)}
+        check_keys(filters, ("label", "label!", "all"))
+        everything = truth(filters, "all")
         deleted, reclaimed = [], 0
-        for volume in self.list(labels):
+        for volume in self.list():
             name = volume["Name"]
             row = self._database.row("SELECT anonymous FROM volumes WHERE name = ?", (name,))
+            if not labels_pass(filters, volume["Labels"]):
+                continue
             if self.users(name) or (anonymous_only and not everything and not (row and row["anonymous"])):
                 continue
             reclaimed += self.size(name)
             self.remove(name)
             deleted.append(name)
-        return {"VolumesDeleted": deleted or None, "SpaceReclaimed": reclaimed}
+        return {"VolumesDeleted": deleted, "SpaceReclaimed": reclaimed}
 
     def size(self, name: str) -> int:
         """Bytes of the volume's files."""

@@ -21,6 +21,7 @@ from labkernel.engine.containers.names import random_name
 from labkernel.engine.database import Database
 from labkernel.engine.errors import Conflict, InvalidParameter, NotFound
 from labkernel.engine.events import Events
+from labkernel.engine.filters import check_keys, labels_pass, until
 from labkernel.engine.image.images import Image, Images, ImageUser
 from labkernel.engine.image.platforms import check_platform
 from labkernel.engine.linux.trees import remove as remove_tree
@@ -432,15 +433,15 @@ class Containers:
 
     async def prune(self, filters: Mapping[str, Sequence[str]]) -> dict[str, Any]:
         """Remove every container that does not run; `{"ContainersDeleted": ids, "SpaceReclaimed": bytes}`."""
-        for key in filters:
-            if key not in ("label", "label!", "until"):
-                raise InvalidParameter(f"Invalid filter '{key}'")
-        labels = {key: values for key, values in filters.items() if key != "until"}
+        check_keys(filters, ("label", "label!", "until"))
+        latest = until(filters)
         deleted, reclaimed = [], 0
-        for container in self.all():
+        for container in sorted(self.all(), key=lambda container: container.created, reverse=True):
             if container.state.status not in ("created", "exited", "dead"):
                 continue
-            if not views.passes(container, labels, frozenset(), self._networks):
+            if latest is not None and container.created > rfc3339(latest):
+                continue
+            if not labels_pass(filters, container.config["Labels"]):
                 continue
             with contextlib.suppress(Conflict, NotFound):  # it has been started or removed meanwhile
                 size = await asyncio.to_thread(views.own_size, container)
