@@ -134,6 +134,7 @@ class Engine:
         )
         await self.launcher.close()
         await self.networks.close()
+        self.volumes.close()
         self.database.close()
 
 

@@ -26,7 +26,7 @@ from labkernel.engine.image.images import Image, Images, ImageUser
 from labkernel.engine.image.platforms import check_platform
 from labkernel.engine.linux.trees import remove as remove_tree
 from labkernel.engine.network.networks import Networks
-from labkernel.engine.rootfs import fill_volume
+from labkernel.engine.rootfs import fill_volume, has_path
 from labkernel.engine.runtime.client import Launcher
 from labkernel.engine.timestamps import rfc3339
 from labkernel.engine.volumes import Volumes
@@ -284,7 +284,9 @@ class Containers:
         container.upper.chmod(0o755)
         for point in container.mounts:
             if resolve(point, self._volumes, container.id) and point.copy:
-                await self._fill(point, image)
+                lower = [self._init_layer, *self.store.layers.directories(image.chain_id)]
+                if has_path(lower, point.destination):
+                    await self._fill(point, lower)
         with self._database.transaction():
             if image.chain_id is not None:
                 self.store.layers.hold(image.chain_id, container.id)
@@ -293,15 +295,16 @@ class Containers:
                 (container.id, container.name, container.document()),
             )
 
-    async def _fill(self, point: MountPoint, image: Image) -> None:
+    async def _fill(self, point: MountPoint, lower: Sequence[Path]) -> None:
         """Fill an empty volume from the image. One at a time: two containers may ask for the same."""
         async with self._filling:
-            if not os.listdir(point.source):
-                await self._copy(point, image)
-
-    async def _copy(self, point: MountPoint, image: Image) -> None:
-        lower = [self._init_layer, *self.store.layers.directories(image.chain_id)]
-        await asyncio.to_thread(fill_volume, self.store, lower, point.destination, Path(point.source))
+            try:
+                self._volumes.mount(point.name, "what fills volumes")
+                if not os.listdir(point.source):
+                    target = Path(point.source)
+                    await asyncio.to_thread(fill_volume, self.store, lower, point.destination, target)
+            finally:
+                self._volumes.unmount("what fills volumes")
 
     @staticmethod
     def _from_image(config: Mapping[str, Any], points: Sequence[MountPoint]) -> list[MountPoint]:

@@ -14,7 +14,7 @@ from labkernel.engine.containers import config as container_config
 from labkernel.engine.containers import links
 from labkernel.engine.containers.bundle import resources, write_bundle
 from labkernel.engine.containers.container import Container
-from labkernel.engine.containers.mounts import resolve
+from labkernel.engine.containers.mounts import MountPoint, resolve
 from labkernel.engine.errors import Conflict, InvalidParameter, NotModified, System
 from labkernel.engine.events import Events
 from labkernel.engine.network.descriptions import Endpoint
@@ -127,6 +127,8 @@ class Lifecycle:
         shared = {kind: self._shared_namespace(container, kind) for kind in ("pid", "ipc", "uts")}
         for point in container.mounts:
             resolve(point, self._volumes, container.id)
+            if point.type == "volume":
+                self._mount(container, point)
         endpoint = await self._networks.connect(
             container.id,
             self._network_mode(container),
@@ -159,6 +161,12 @@ class Lifecycle:
         self._tell_linked(container)
         self.publish(container, "start")
         container.settled = asyncio.get_running_loop().create_task(self._settle(container, started))
+
+    def _mount(self, container: Container, point: MountPoint) -> None:
+        try:
+            self._volumes.mount(point.name, container.id)
+        except System as error:
+            raise System(f"error while mounting volume '{point.source}': {error.message}") from None
 
     # links
 
@@ -197,6 +205,7 @@ class Lifecycle:
 
     async def _failed(self, container: Container, error: BaseException) -> None:
         container.stdio.failed()
+        self._volumes.unmount(container.id)
         await self._networks.disconnect(container.id)
         container.state.error = str(error)
         if not container.state.exit_code:
@@ -237,6 +246,7 @@ class Lifecycle:
         self.halt_checks(container)
         container.state.pid = 0  # from now on the number may be another process's
         await container.stdio.finish()
+        self._volumes.unmount(container.id)
         endpoint = self._networks.endpoint(container.id)
         try:
             await self._networks.disconnect(container.id)

@@ -18,11 +18,12 @@ from tests.differential.scenarios import (
     streams,
     swarm,
     system,
+    volumes,
 )
 
 SCENARIOS: dict[str, Callable[[Recorder], None]] = {
     f"{module.__name__.rpartition('.')[2]}.{name}": function
-    for module in (system, create, life, health, links, streams, files, images, build, others, swarm)
+    for module in (system, create, life, health, links, streams, files, images, build, others, swarm, volumes)
     for name, function in vars(module).items()
     if isinstance(function, FunctionType)
     and function.__module__ == module.__name__
