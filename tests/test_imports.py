@@ -83,7 +83,7 @@ LAYERS = {
     ),
     # The daemon puts the parts together, so it stands above them all.
     "labkernel.engine.daemon": Layer(("labkernel.engine.api", _HTTP, *_OBJECTS, *_PARTS)),
-    "labkernel.engine.api": Layer((*_OBJECTS, _BUILD, _IMAGE, _HTTP)),
+    "labkernel.engine.api": Layer((*_OBJECTS, _BUILD, _IMAGE, _HTTP), ("websockets",)),
     "labkernel.engine": Layer((*_OBJECTS, *_PARTS), ("platformdirs",)),
     "labkernel.engine.containers": Layer((*_OBJECTS, _IMAGE, _NETWORK, _RUNTIME, _LINUX)),
     _BUILD: Layer((_IMAGE, _LINUX)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -63,18 +64,25 @@ async def commit(
     settled = apply_changes(config or container.config, changes)
     if config:
         merge_image(settled, container.config)
-    layer = await asyncio.to_thread(images.store.layers.capture, container.upper, container.chain_id)
+    diff_ids = []
+    if os.listdir(container.upper):  # as dockerd: what nothing was written to is no layer
+        layer = await asyncio.to_thread(images.store.layers.capture, container.upper, container.chain_id)
+        diff_ids.append(layer.diff_id)
     base = images.get(container.image).config
     created = image_config.timestamp()
     history = [
         *base.get("history", []),
         image_config.history_entry(
-            " ".join(container.command), created=created, author=author, comment=comment
+            " ".join(container.command),
+            created=created,
+            author=author,
+            comment=comment,
+            empty_layer=not diff_ids,
         ),
     ]
     document = image_config.new_config(
         config=settled,
-        diff_ids=[*base["rootfs"]["diff_ids"], layer.diff_id],
+        diff_ids=[*base["rootfs"]["diff_ids"], *diff_ids],
         history=history,
         created=created,
         author=author,

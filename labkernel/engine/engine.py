@@ -17,6 +17,7 @@ from labkernel.engine.catalog.catalog import Catalog
 from labkernel.engine.containers.confinement import Confinement
 from labkernel.engine.containers.containers import Containers
 from labkernel.engine.containers.exec import Execs
+from labkernel.engine.containers.health import HealthChecks
 from labkernel.engine.database import Database
 from labkernel.engine.distribution.settings import RegistrySettings
 from labkernel.engine.events import Events
@@ -99,6 +100,9 @@ class Engine:
             init_layer=init_layer,
             confinement=confinement,
         )
+        execs = Execs(containers, launcher)
+        checks = HealthChecks(execs, launcher, containers.lifecycle.publish)
+        containers.lifecycle.begin_checks, containers.lifecycle.halt_checks = checks.begin, checks.halt
         runner = StepRunner(launcher, networks, store, init_layer)
         catalog = Catalog(cache_directory(), runner.in_rootfs, work=root / "catalog")
         registries = Registries(images, registry_settings)
@@ -117,7 +121,7 @@ class Engine:
             events=events,
             volumes=volumes,
             containers=containers,
-            execs=Execs(containers, launcher),
+            execs=execs,
             builder=builder,
             base_images=base_images,
             registries=registries,
@@ -142,6 +146,7 @@ class Engine:
         )
         await self.launcher.close()
         await self.networks.close()
+        self.volumes.close()
         self.database.close()
 
 

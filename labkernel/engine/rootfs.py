@@ -79,13 +79,17 @@ def make_init_layer(directory: Path) -> Path:
     return directory
 
 
+def has_path(lower: Sequence[Path], path: str) -> bool:
+    """Whether one of the layers has something there."""
+    relative = posixpath.normpath(path).lstrip("/")
+    return any(os.path.lexists(layer / relative) for layer in lower)
+
+
 def fill_volume(store: Store, lower: Sequence[Path], destination: str, volume: Path) -> None:
-    """Copy what the image has at `destination` into a new volume, as Docker does; nothing where it has
-    nothing.
+    """Copy what the image has at `destination` into an empty volume, as Docker does; nothing where it has no
+    directory there.
     """
     relative = posixpath.normpath(destination).lstrip("/")
-    if not any(os.path.lexists(layer / relative) for layer in lower):
-        return
     with mounted(store, lower) as root, store.temporary() as place:
         descriptor = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
@@ -95,8 +99,10 @@ def fill_volume(store: Store, lower: Sequence[Path], destination: str, volume: P
         finally:
             os.close(descriptor)
         try:
-            copy = place / "copy"
-            copy.mkdir()
+            copy = volume
+            if not os.path.ismount(volume):
+                copy = place / "copy"
+                copy.mkdir()
             copy_tree(
                 Path(f"/proc/self/fd/{source}"),
                 copy,
@@ -109,4 +115,5 @@ def fill_volume(store: Store, lower: Sequence[Path], destination: str, volume: P
                 os.chown(copy, status.st_uid, status.st_gid)
         finally:
             os.close(source)
-        os.rename(copy, volume)  # onto the empty directory: all of it, or nothing
+        if copy != volume:
+            os.rename(copy, volume)  # onto the empty directory: all of it, or nothing

@@ -13,8 +13,6 @@ ZERO = "0001-01-01T00:00:00Z"
 
 _LAST_SECOND = 253_402_300_799
 """The last that RFC 3339 can write, in the year 9999."""
-_UNITS = {"ns": 1, "us": 10**3, "µs": 10**3, "ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9}
-"""Nanoseconds, by the units of a Go duration."""
 
 _second = -1
 _text = ""
@@ -29,6 +27,11 @@ def rfc3339(nanoseconds: int | None = None) -> str:
     if seconds != _second:
         _text, _second = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)), seconds
     return f"{_text}.{fraction:09d}Z"
+
+
+def elapsed(moment: str) -> float:
+    """Seconds since `moment`, RFC 3339; 0 for one that is yet to come."""
+    return max(0.0, time.time() - datetime.fromisoformat(moment).timestamp())
 
 
 def ago(seconds: float) -> str:
@@ -62,8 +65,8 @@ def ago(seconds: float) -> str:
 
 
 def parse_time(text: str) -> str:
-    """`since` and `until`: seconds since 1970 with an optional fraction, a duration before now ("1h30m"), or
-    RFC 3339 -> RFC 3339 with nanoseconds; "" stays "".
+    """`since` and `until`: seconds since 1970 with an optional fraction, or RFC 3339 -> RFC 3339 with
+    nanoseconds; "" stays "".
 
     Raises:
         InvalidParameter: neither.
@@ -73,8 +76,6 @@ def parse_time(text: str) -> str:
     if match := re.fullmatch(r"([0-9]{1,18})(?:\.([0-9]{1,9}))?", text):
         seconds = min(int(match[1]), _LAST_SECOND)
         return rfc3339(seconds * 1_000_000_000 + int((match[2] or "0").ljust(9, "0")))
-    if re.fullmatch(r"([0-9.]+(ns|us|µs|ms|s|m|h))+", text):
-        return rfc3339(time.time_ns() - _duration(text))
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
@@ -89,10 +90,27 @@ def parse_time(text: str) -> str:
     return rfc3339(int(moment.replace(microsecond=0).timestamp()) * 1_000_000_000 + nanoseconds)
 
 
-def _duration(text: str) -> int:
-    """Go's "1h30m" -> nanoseconds."""
-    try:
-        parts = re.findall(r"([0-9.]+)([a-zµ]+)", text)
-        return sum(int(float(number) * _UNITS[unit]) for number, unit in parts)
-    except ValueError:
-        raise InvalidParameter(f'time: invalid duration "{text}"', hint="such as 24h or 1h30m") from None
+def duration(nanoseconds: int) -> str:
+    """A length of time as Go's `time.Duration` prints it: `1m30s`, `1.5ms`, `0s`."""
+    if nanoseconds == 0:
+        return "0s"
+    sign, rest = ("-", -nanoseconds) if nanoseconds < 0 else ("", nanoseconds)
+    if rest < 1_000_000_000:
+        for size, unit in ((1_000_000, "ms"), (1_000, "µs")):
+            if rest >= size:
+                return sign + _decimal(rest, size) + unit
+        return f"{sign}{rest}ns"
+    minutes, rest = divmod(rest, 60_000_000_000)
+    hours, minutes = divmod(minutes, 60)
+    text = _decimal(rest, 1_000_000_000) + "s"
+    if hours or minutes:
+        text = f"{minutes}m{text}"
+    if hours:
+        text = f"{hours}h{text}"
+    return sign + text
+
+
+def _decimal(value: int, unit: int) -> str:
+    whole, fraction = divmod(value, unit)
+    digits = f"{fraction:0{len(str(unit)) - 1}d}".rstrip("0")
+    return f"{whole}.{digits}" if digits else str(whole)

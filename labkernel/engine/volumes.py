@@ -13,8 +13,10 @@ from typing import Any
 from labkernel.engine.database import Database
 from labkernel.engine.errors import Conflict, InvalidParameter, NotFound
 from labkernel.engine.events import Events
+from labkernel.engine.filters import check_keys, labels_pass, truth
 from labkernel.engine.linux import trees
 from labkernel.engine.timestamps import rfc3339
+from labkernel.engine.volume_mounts import VolumeMounts, check_options, is_mount
 
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+")
 _SCHEMA = """
@@ -47,6 +49,10 @@ def check_volume_name(name: str) -> None:
         )
 
 
+def _stored(words: Mapping[str, str] | None) -> str | None:
+    return None if words is None else json.dumps(dict(words))
+
+
 class Volumes:
     """The engine's volumes: a row and a directory each, the row last to come and first to go."""
 
@@ -54,6 +60,7 @@ class Volumes:
         self._root = root
         self._database = database
         self._events = events
+        self._mounts = VolumeMounts()
         root.mkdir(mode=0o701, parents=True, exist_ok=True)
         database.create_tables(_SCHEMA)
         known = {row["name"] for row in database.rows("SELECT name FROM volumes")}
@@ -83,18 +90,34 @@ class Volumes:
         """
         name = name or secrets.token_hex(32)
         if driver not in ("", "local"):
-            raise NotFound(f'plugin "{driver}" not found', hint="the volume driver offered is local")
+            raise NotFound(
+                f'create {name}: error looking up volume plugin {driver}: plugin "{driver}" not found',
+                hint="the volume driver offered is local",
+            )
         check_volume_name(name)
-        if options:
-            raise InvalidParameter(f'create {name}: invalid option: "{next(iter(options))}"')
+        check_options(name, options or {})
         if not self.exists(name):
             self.directory(name).mkdir(parents=True, exist_ok=True)
             self._database.execute(
                 "INSERT INTO volumes VALUES (?, ?, ?, ?, ?)",
-                (name, rfc3339(), None if labels is None else json.dumps(dict(labels)), None, anonymous),
+                (name, rfc3339(), _stored(labels), _stored(options), anonymous),
             )
             self._events.publish("volume", "create", name, driver="local")
         return name
+
+    def mount(self, name: str, user: str) -> None:
+        """Mount it, if it is one of those that are mounts, until `unmount`. Raises System."""
+        row = self._database.row("SELECT options FROM volumes WHERE name = ?", (name,))
+        options = json.loads(row["options"]) if row and row["options"] else None
+        if options and is_mount(options):
+            self._mounts.use(self.directory(name), options, user)
+
+    def unmount(self, user: str) -> None:
+        """`user` needs none of its volumes for now."""
+        self._mounts.release(user)
+
+    def close(self) -> None:
+        self._mounts.close()
 
     def use(self, name: str, container_id: str) -> None:
         self._database.execute("INSERT OR IGNORE INTO volume_uses VALUES (?, ?)", (name, container_id))
@@ -120,7 +143,9 @@ class Volumes:
                     self.remove(name)
 
     def users(self, name: str) -> list[str]:
-        rows = self._database.rows("SELECT container FROM volume_uses WHERE volume = ?", (name,))
+        rows = self._database.rows(
+            "SELECT container FROM volume_uses WHERE volume = ? ORDER BY rowid", (name,)
+        )
         return [row["container"] for row in rows]
 
     def inspect(self, name: str) -> dict[str, Any]:
@@ -134,33 +159,27 @@ class Volumes:
             "Labels": json.loads(row["labels"]) if row["labels"] else None,
             "Mountpoint": str(self.directory(name)),
             "Name": name,
-            "Options": None,
+            "Options": json.loads(row["options"]) if row["options"] else None,
             "Scope": "local",
         }
 
     def list(self, filters: Mapping[str, Sequence[str]] | None = None) -> list[dict[str, Any]]:
         """The volumes that pass the filters name, label, driver and dangling. Raises InvalidParameter."""
         wanted = filters or {}
-        for key in wanted:
-            if key not in ("name", "label", "driver", "dangling"):
-                raise InvalidParameter(f"Invalid filter '{key}'")
+        check_keys(wanted, ("name", "label", "driver", "dangling"))
+        truth(wanted, "dangling")
         rows = self._database.rows("SELECT name FROM volumes ORDER BY created DESC")
         return [volume for row in rows if self._passes(volume := self.inspect(row["name"]), wanted)]
 
     def _passes(self, volume: Mapping[str, Any], filters: Mapping[str, Sequence[str]]) -> bool:
-        labels = volume["Labels"] or {}
         if (names := filters.get("name")) and not any(name in volume["Name"] for name in names):
             return False
         if (drivers := filters.get("driver")) and "local" not in drivers:
             return False
-        for label in filters.get("label", ()):
-            key, has_value, value = label.partition("=")
-            if key not in labels or (has_value and labels[key] != value):
-                return False
-        if dangling := filters.get("dangling"):
-            unused = not self.users(volume["Name"])
-            return unused == (dangling[0].lower() in ("1", "true"))
-        return True
+        if not labels_pass(filters, volume["Labels"]):
+            return False
+        dangling = truth(filters, "dangling")
+        return dangling is None or dangling == (not self.users(volume["Name"]))
 
     def remove(self, name: str, *, force: bool = False) -> None:
         """Raises NotFound (unless forced), Conflict while a container has it."""
@@ -173,24 +192,28 @@ class Volumes:
                 f"remove {name}: volume is in use - [{', '.join(users)}]",
                 hint="remove these containers first: docker rm -f " + " ".join(user[:12] for user in users),
             )
+        if os.path.ismount(self.directory(name)):  # what is mounted there is not the volume's to remove
+            raise Conflict(f"remove {name}: volume is in use")
         self._database.execute("DELETE FROM volumes WHERE name = ?", (name,))
         trees.remove(self._root / name)
         self._events.publish("volume", "destroy", name, driver="local")
 
     def prune(self, filters: Mapping[str, Sequence[str]], *, anonymous_only: bool) -> dict[str, Any]:
         """Remove what no container uses; `{"VolumesDeleted": names, "SpaceReclaimed": bytes}`."""
-        everything = any(value.lower() in ("1", "true") for value in filters.get("all", ()))
-        labels = {key: value for key, value in filters.items() if key in ("label",)}
+        check_keys(filters, ("label", "label!", "all"))
+        everything = truth(filters, "all")
         deleted, reclaimed = [], 0
-        for volume in self.list(labels):
+        for volume in self.list():
             name = volume["Name"]
             row = self._database.row("SELECT anonymous FROM volumes WHERE name = ?", (name,))
+            if not labels_pass(filters, volume["Labels"]):
+                continue
             if self.users(name) or (anonymous_only and not everything and not (row and row["anonymous"])):
                 continue
             reclaimed += self.size(name)
             self.remove(name)
             deleted.append(name)
-        return {"VolumesDeleted": deleted or None, "SpaceReclaimed": reclaimed}
+        return {"VolumesDeleted": deleted, "SpaceReclaimed": reclaimed}
 
     def size(self, name: str) -> int:
         """Bytes of the volume's files."""

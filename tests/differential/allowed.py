@@ -15,6 +15,7 @@ _WORDS = "what a parser says of a malformed value: every language has its own wo
 _AS_NEWER = "newer Docker answers as we do"
 _EARLY = "an error before the stream begins is an error like all others; newer Docker agrees"
 _SOONER = "refused when it is created, not when it starts"
+_UNLINKED = "nothing links to a container that is no more; Docker forgets it with its next start"
 _REFUSED = "refused at once: a container of it could not be of use"
 
 ALLOWED = [
@@ -99,9 +100,13 @@ ALLOWED = [
     Allowed("streams.detach_keys/keys that are none: *", "any", _EARLY),
     Allowed("streams.attach_refused/paused: *", "any", _EARLY),
     Allowed("streams.exec_in/start again: *", "any", _EARLY),
-    Allowed("images.loaded/*: *", "any", _EARLY),
+    Allowed(
+        "images.loaded/*: body*",
+        "pair",
+        "says what is missing",
+        ("*/repositories: no such file*", "invalid image archive: *"),
+    ),
     Allowed("streams.exec_refused/container ended: start: *", "any", "the reason: its container has ended"),
-    Allowed("streams.logs/stdout=1&since=5m: *", "any", "a duration is one, as for the client"),
     Allowed("streams.logs/stdout=1&tail=many: *", "any", "a number that is none is not taken as all"),
     Allowed(
         "create.refused_host_configs/*ulimit: start: body.message", "value", "no runtime below to be quoted"
@@ -110,8 +115,8 @@ ALLOWED = [
     Allowed("life.listing/by exposed port that is none: *", "any", "no container has such a port"),
     Allowed("life.waiting/unknown condition: *", "any", _AS_NEWER),
     Allowed("life.signals/signal *: body.message", "value", _AS_NEWER),
-    Allowed("life.removing/link: body.message", "value", "links are not offered: networks have names"),
-    Allowed("create.refused_host_configs/link to*", "any", "links are not offered: networks have names"),
+    Allowed("links.renamed_and_removed/after removing: ", "any", _UNLINKED),
+    Allowed("links.renamed_and_removed/start: *", "any", _UNLINKED),
     Allowed("create.refused_bodies/no image: *", "any", _REFUSED),
     Allowed("create.refused_bodies/invalid exposed port: *", "any", _REFUSED),
     Allowed("create.refused_bodies/volume of the wrong kind: *", "any", _REFUSED),
@@ -131,6 +136,7 @@ ALLOWED = [
     Allowed("create.refused_host_configs/tmpfs with an unknown option*", "any", _SOONER),
     Allowed("create.refused_host_configs/invalid ipc mode*", "any", _SOONER),
     Allowed("create.refused_host_configs/unreadable seccomp profile*", "any", _SOONER),
+    Allowed("streams.log_drivers/bad *: *", "any", _SOONER),
     # What is stored.
     Allowed(
         "files.commit/*Hostname", "any", "newer Docker keeps a container's own settings out of the image"

@@ -41,8 +41,8 @@ def build_options(request: Request) -> BuildOptions:
             host_config[key] = value
     if cpus := request.argument("cpusetcpus"):
         host_config["CpusetCpus"] = cpus
-    if hosts := request.argument("extrahosts"):
-        host_config["ExtraHosts"] = hosts.split(",")
+    if hosts := [host for host in request.query.get("extrahosts", []) if host]:
+        host_config["ExtraHosts"] = hosts
     return BuildOptions(
         dockerfile=request.argument("dockerfile") or "Dockerfile",
         tags=[tag for tag in request.query.get("t", []) if tag],
@@ -51,6 +51,7 @@ def build_options(request: Request) -> BuildOptions:
         target=request.argument("target"),
         platform=request.argument("platform"),
         no_cache=request.flag("nocache"),
+        cache_from=_names(request, "cachefrom"),
         pull=request.flag("pull"),
         quiet=request.flag("q"),
         remove=request.flag("rm", True),
@@ -58,6 +59,19 @@ def build_options(request: Request) -> BuildOptions:
         host_config=host_config,
         auths=registry_config(request),
     )
+
+
+def _names(request: Request, name: str) -> list[str]:
+    text = request.argument(name)
+    try:
+        value = json.loads(text) if text else None
+    except json.JSONDecodeError as error:
+        raise InvalidParameter(f"error reading {name}: {json_error(error, 'unexpected EOF')}") from None
+    if value is None:
+        return []
+    if not isinstance(value, list) or not all(isinstance(word, str) for word in value):
+        raise InvalidParameter(f"invalid {name}: {text!r} is not a JSON list of strings")
+    return value
 
 
 def _object(request: Request, name: str) -> dict[str, Any]:

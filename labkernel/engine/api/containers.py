@@ -109,7 +109,8 @@ async def wait(engine: Engine, request: Request) -> Answer:
 
 async def remove(engine: Engine, request: Request) -> Answer:
     if request.flag("link"):
-        raise InvalidParameter("links are not offered", hint="use a user-defined network")
+        engine.containers.unlink(request.parameters["name"])
+        return Response.empty()
     await engine.containers.remove(
         _named(engine, request), force=request.flag("force"), volumes=request.flag("v")
     )

@@ -37,7 +37,7 @@ async def start(engine: Engine, request: Request) -> Answer:
     if body.get("Detach"):
         await engine.execs.start(asked, size)
         return Response.empty(200)
-    terminal = asked.config["Tty"]
+    terminal, raw = asked.config["Tty"], bool(body.get("Tty"))  # framed unless the start says Tty too
     keys = parse_detach_keys(asked.config["DetachKeys"]) if terminal else b""
     wanted = {
         s for s in ("stdout", "stderr") if asked.config["AttachStdout" if s == "stdout" else "AttachStderr"]
@@ -45,21 +45,21 @@ async def start(engine: Engine, request: Request) -> Answer:
     if terminal:
         wanted.add("stdout")
     tap = asked.stdio.tap()
-    connection = await request.hijack(content_type(request, terminal))
+    connection = await request.hijack(content_type(request, raw))
     try:
         try:
             await engine.execs.start(asked, size)
         except EngineError as error:
             # The 101 is sent: the message goes where the output would have gone, as with dockerd.
             text = f"{error.message}\r\n".encode()
-            await connection.write(text if terminal else frame("stdout", text))
+            await connection.write(text if raw else frame("stdout", text))
             return None
         await converse(
             connection,
             asked.stdio,
             tap,
             wanted,
-            terminal=terminal,
+            raw=raw,
             stdin=asked.config["AttachStdin"],
             keys=keys,
         )

@@ -5,42 +5,33 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import Collection
 from typing import Any
 
+from labkernel.engine.api.errors import stream_error
 from labkernel.engine.api.registries import pull
 from labkernel.engine.api.transfer import body_file, written
 from labkernel.engine.commit import apply_changes
 from labkernel.engine.commit import commit as commit_container
 from labkernel.engine.engine import Engine
 from labkernel.engine.errors import EngineError, InvalidParameter, NotFound
+from labkernel.engine.filters import Filters, check_keys, labels_pass, truth, until
 from labkernel.engine.http.server import Answer, Request, Response, StreamResponse
 from labkernel.engine.image.images import Image
 from labkernel.engine.image.reference import Reference, parse_reference
 
-_FILTERS = frozenset(["before", "dangling", "label", "reference", "since", "until"])
+_FILTERS = frozenset(["before", "dangling", "label", "label!", "reference", "since", "until"])
 
 
 def _named(engine: Engine, request: Request) -> Image:
     return engine.images.resolve(request.parameters["name"])
 
 
-def check_filters(filters: dict[str, list[str]], known: Collection[str]) -> None:
-    """Raises InvalidParameter for a filter there is none of, or a `dangling` that is no truth value."""
-    for key, values in filters.items():
-        if key not in known:
-            raise InvalidParameter(f"Invalid filter '{key}'")
-        if key == "dangling" and not set(values) <= {"0", "1", "true", "false", "True", "False"}:
-            raise InvalidParameter(
-                f"Invalid filter 'dangling={values}'".replace("['", "[").replace("']", "]")
-            )
-
-
 async def list_(engine: Engine, request: Request) -> Answer:
     filters = request.filters()
     if name := request.argument("filter"):
         filters.setdefault("reference", []).append(name)
-    check_filters(filters, _FILTERS)
+    check_keys(filters, _FILTERS)
+    truth(filters, "dangling")
     every, shared = request.flag("all"), request.flag("shared-size")
 
     def summaries() -> list[dict[str, Any]]:
@@ -60,13 +51,11 @@ async def list_(engine: Engine, request: Request) -> Answer:
 
 def _passes(engine: Engine, image: Image, filters: dict[str, list[str]]) -> bool:
     references = [ref for ref in engine.images.references(image.id) if ref.tag]
-    labels = (image.config.get("config") or {}).get("Labels") or {}
-    if "dangling" in filters and (not references) != (filters["dangling"][0].lower() in ("1", "true")):
+    dangling = truth(filters, "dangling")
+    if dangling is not None and dangling != (not references):
         return False
-    for label in filters.get("label", ()):
-        key, has_value, value = label.partition("=")
-        if key not in labels or (has_value and labels[key] != value):
-            return False
+    if not _old_enough_with_labels(image, filters):
+        return False
     if (names := filters.get("reference")) and not any(
         _matches(ref, name) for ref in references for name in names
     ):
@@ -74,6 +63,17 @@ def _passes(engine: Engine, image: Image, filters: dict[str, list[str]]) -> bool
     if (names := filters.get("before")) and image.created >= engine.images.resolve(names[0]).created:
         return False
     return not ((names := filters.get("since")) and image.created <= engine.images.resolve(names[0]).created)
+
+
+def _old_enough_with_labels(image: Image, filters: Filters) -> bool:
+    """Whether it passes the filters until, label and label!."""
+    latest = until(filters)
+    in_time = latest is None or image.created * 1_000_000_000 <= latest
+    return in_time and labels_pass(filters, _labels(image))
+
+
+def _labels(image: Image) -> dict[str, str]:
+    return (image.config.get("config") or {}).get("Labels") or {}
 
 
 def _matches(reference: Reference, pattern: str) -> bool:
@@ -112,8 +112,7 @@ async def tag(engine: Engine, request: Request) -> Answer:
 
 def publish(engine: Engine, action: str, image: Image, name: str) -> None:
     """An event about an image, with its labels as every event has them."""
-    labels = (image.config.get("config") or {}).get("Labels") or {}
-    engine.events.publish_attributes("image", action, image.id, labels | {"name": name})
+    engine.events.publish_attributes("image", action, image.id, _labels(image) | {"name": name})
 
 
 def _as_given(repository: str, tag: str) -> str:
@@ -147,13 +146,16 @@ async def remove(engine: Engine, request: Request) -> Answer:
 async def prune(engine: Engine, request: Request) -> Answer:
     """Images without a name, or (`dangling=false`) all that no container uses."""
     filters = request.filters()
-    check_filters(filters, ("dangling", "label", "label!", "until"))
-    only_dangling = filters.get("dangling", ["true"])[0].lower() in ("1", "true")
+    check_keys(filters, ("dangling", "label", "label!", "until"))
+    only_dangling = truth(filters, "dangling") is not False
+    until(filters)
     records: list[dict[str, str]] = []
     before = engine.images.layers_size()
     for image in engine.images.list():
         names = [ref.familiar for ref in engine.images.references(image.id)]
         if engine.containers.image_users(image.id) or (names and only_dangling):
+            continue
+        if not _old_enough_with_labels(image, filters):
             continue
         for name in names or [image.id]:
             try:
@@ -200,8 +202,12 @@ async def _import(engine: Engine, request: Request, source: str) -> Answer:
 
 
 async def load(engine: Engine, request: Request) -> Answer:
-    async with body_file(request) as tar:
-        lines = await asyncio.to_thread(engine.images.load, tar)
+    """An archive that cannot be loaded is an error in the stream: clients look for it there."""
+    try:
+        async with body_file(request) as tar:
+            lines = await asyncio.to_thread(engine.images.load, tar)
+    except EngineError as error:
+        return Response(body=json.dumps(stream_error(error)).encode() + b"\r\n")
     for line in lines:
         name = line.partition(": ")[2].strip()
         try:

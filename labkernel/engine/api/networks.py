@@ -7,18 +7,17 @@ from typing import Any
 
 from labkernel.engine.containers import field_types
 from labkernel.engine.engine import Engine
-from labkernel.engine.errors import Forbidden, InvalidParameter, NotFound
+from labkernel.engine.errors import Forbidden, NotFound
+from labkernel.engine.filters import check_keys, labels_pass, moment, truth, until
 from labkernel.engine.http.server import Answer, Request, Response
-from labkernel.engine.timestamps import parse_time
 
 _FILTERS = frozenset(["dangling", "driver", "id", "label", "name", "scope", "type"])
 
 
 async def list_(engine: Engine, request: Request) -> Answer:
     filters = request.filters()
-    for key in filters:
-        if key not in _FILTERS:
-            raise InvalidParameter(f"Invalid filter '{key}'")
+    check_keys(filters, _FILTERS)
+    dangling = truth(filters, "dangling")
     shown = [
         network
         for network in engine.networks.list()
@@ -27,28 +26,15 @@ async def list_(engine: Engine, request: Request) -> Answer:
         and ("driver" not in filters or network["Driver"] in filters["driver"])
         and ("scope" not in filters or network["Scope"] in filters["scope"])
         and ("type" not in filters or _type(network) in filters["type"])
-        and all(_has_label(network, text) for text in filters.get("label", ()))
-        and _is_wanted(network, filters.get("dangling"))
+        and labels_pass(filters, network["Labels"])
+        # Dangling is a network of the user's that no container is on.
+        and dangling in (None, _type(network) == "custom" and not network["Containers"])
     ]
     return Response.json([network | {"Containers": {}} for network in shown])
 
 
 def _type(network: dict[str, Any]) -> str:
     return "builtin" if network["Name"] in ("bridge", "host", "none") else "custom"
-
-
-def _has_label(network: dict[str, Any], text: str) -> bool:
-    key, has_value, value = text.partition("=")
-    labels = network["Labels"]
-    return key in labels and (not has_value or labels[key] == value)
-
-
-def _is_wanted(network: dict[str, Any], dangling: list[str] | None) -> bool:
-    """Dangling is a network of the user's that no container is on."""
-    if not dangling:
-        return True
-    unused = _type(network) == "custom" and not network["Containers"]
-    return unused == (dangling[0].lower() in ("1", "true"))
 
 
 async def inspect(engine: Engine, request: Request) -> Answer:
@@ -90,19 +76,16 @@ async def disconnect(engine: Engine, request: Request) -> Answer:
 async def prune(engine: Engine, request: Request) -> Answer:
     """Remove the user's networks that no container is on."""
     filters = request.filters()
-    for key in filters:
-        if key not in ("label", "label!", "until"):
-            raise InvalidParameter(f"Invalid filter '{key}'")
-    before = parse_time(filters["until"][0]) if filters.get("until") else ""
+    check_keys(filters, ("label", "label!", "until"))
+    latest = until(filters)
     used = {name for container in engine.containers.all() for name in container.networks}
     deleted = []
     for network in engine.networks.list():
         if (
             _type(network) == "custom"
             and network["Name"] not in used
-            and all(_has_label(network, text) for text in filters.get("label", ()))
-            and not any(_has_label(network, text) for text in filters.get("label!", ()))
-            and (not before or network["Created"] < before)
+            and labels_pass(filters, network["Labels"])
+            and (latest is None or moment(network["Created"]) <= latest)
         ):
             with contextlib.suppress(Forbidden, NotFound):  # somebody was quicker
                 _publish(engine, "destroy", await engine.networks.remove(network["Id"]))

@@ -11,6 +11,7 @@ from labkernel.engine.api import (
     networks,
     registries,
     streams,
+    swarm,
     system,
     volumes,
 )
@@ -28,7 +29,7 @@ ROUTES = [
     Route("GET", "/containers/json", containers.list_),
     Route("POST", "/containers/create", containers.create),
     Route("POST", "/containers/prune", containers.prune),
-    Route("GET", "/containers/{name}/json", containers.inspect),
+    Route("GET", "/containers/{name*}/json", containers.inspect),
     Route("GET", "/containers/{name}/top", containers.top),
     Route("GET", "/containers/{name}/stats", containers.stats),
     Route("GET", "/containers/{name}/changes", containers.changes),
@@ -48,7 +49,8 @@ ROUTES = [
     Route("POST", "/containers/{name}/resize", containers.resize),
     Route("POST", "/containers/{name}/update", containers.update),
     Route("POST", "/containers/{name}/attach", streams.attach),
-    Route("DELETE", "/containers/{name}", containers.remove),
+    Route("GET", "/containers/{name}/attach/ws", streams.attach_websocket),
+    Route("DELETE", "/containers/{name*}", containers.remove),
     Route("POST", "/commit", images.commit),
     # exec
     Route("POST", "/containers/{name}/exec", execs.create),
@@ -84,6 +86,8 @@ ROUTES = [
     Route("DELETE", "/networks/{name}", networks.remove),
     Route("POST", "/networks/{name}/connect", networks.connect),
     Route("POST", "/networks/{name}/disconnect", networks.disconnect),
+    # what there is none of
+    *swarm.ROUTES,
     # ours
     Route("POST", "/labkernel/images/make", labkernel.make_image),
     Route("GET", "/labkernel/status", labkernel.status),

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 from collections.abc import AsyncGenerator
+from urllib.parse import quote_plus
 
+from labkernel.engine.api.websocket import WebSocket
+from labkernel.engine.containers.container import Container
+from labkernel.engine.containers.logs import Entry
 from labkernel.engine.containers.stdio import Stdio, Tap
 from labkernel.engine.engine import Engine
 from labkernel.engine.errors import Conflict, InvalidParameter, NotOffered
@@ -64,21 +69,51 @@ class DetachFilter:
 
 
 async def attach(engine: Engine, request: Request) -> Answer:
+    container = _attachable(engine, request)
+    terminal = container.config["Tty"]
+    keys = parse_detach_keys(request.argument("detachKeys")) if terminal else b""
+    connection = await request.hijack(content_type(request, terminal))
+    with contextlib.closing(connection):
+        await _attached(engine, request, container, connection, keys, raw=terminal)
+    return None
+
+
+async def attach_websocket(engine: Engine, request: Request) -> Answer:
+    """As `attach`, without frames around the output: a websocket has its own."""
+    container = _attachable(engine, request)
+    keys = parse_detach_keys(request.argument("detachKeys")) if container.config["Tty"] else b""
+    connection = await WebSocket.accept(request)
+    with contextlib.closing(connection):
+        await _attached(engine, request, container, connection, keys, raw=True)
+        with contextlib.suppress(Disconnected):
+            await connection.finish()
+    return None
+
+
+def _attachable(engine: Engine, request: Request) -> Container:
     container = engine.containers.get(request.parameters["name"])
     if container.state.status == "paused":
         raise Conflict(f"Container {container.id} is paused, unpause the container before attach.")
-    terminal = container.config["Tty"]
+    return container
+
+
+async def _attached(
+    engine: Engine,
+    request: Request,
+    container: Container,
+    connection: HijackedStream | WebSocket,
+    keys: bytes,
+    *,
+    raw: bool,
+) -> None:
+    """What was written before, if it is asked for, and then what is said until one of the two ends."""
     wanted = {stream for stream in ("stdout", "stderr") if request.flag(stream)}
-    keys = parse_detach_keys(request.argument("detachKeys")) if terminal else b""
-    follow = request.flag("stream")
-    with_stdin = request.flag("stdin") and container.config["OpenStdin"]
-    connection = await request.hijack(content_type(request, terminal))
-    tap = container.stdio.tap() if follow else None
+    tap = container.stdio.tap() if request.flag("stream") else None
     try:
         if request.flag("logs"):
             async for entry in container.log.read():
                 if entry.stream in wanted:
-                    await connection.write(entry.line if terminal else frame(entry.stream, entry.line))
+                    await connection.write(entry.line if raw else frame(entry.stream, entry.line))
         if tap is not None:
             engine.containers.lifecycle.publish(container, "attach")
             detached = await converse(
@@ -86,8 +121,8 @@ async def attach(engine: Engine, request: Request) -> Answer:
                 container.stdio,
                 tap,
                 wanted,
-                terminal=terminal,
-                stdin=with_stdin,
+                raw=raw,
+                stdin=request.flag("stdin") and container.config["OpenStdin"],
                 keys=keys,
                 once=container.config["StdinOnce"],
             )
@@ -98,17 +133,15 @@ async def attach(engine: Engine, request: Request) -> Answer:
     finally:
         if tap is not None:
             container.stdio.untap(tap)
-        connection.close()
-    return None
 
 
 async def converse(
-    connection: HijackedStream,
+    connection: HijackedStream | WebSocket,
     stdio: Stdio,
     tap: Tap,
     wanted: set[str],
     *,
-    terminal: bool,
+    raw: bool,
     stdin: bool,
     keys: bytes = b"",
     once: bool = True,
@@ -121,7 +154,7 @@ async def converse(
         while piece := await tap.read():
             stream, data = piece
             if stream in wanted:
-                await connection.write(data if terminal else frame(stream, data))
+                await connection.write(data if raw else frame(stream, data))
 
     async def input_() -> None:
         """Ends only when the client detaches: without input left there may still be output."""
@@ -171,14 +204,22 @@ async def logs(engine: Engine, request: Request) -> Answer:
         int(tail_text) if re.fullmatch(r"[0-9]{1,9}", tail_text) else None
     )  # as for dockerd, anything but a number means all
     since, until = parse_time(request.argument("since")), parse_time(request.argument("until"))
-    timestamps, terminal = request.flag("timestamps"), container.config["Tty"]
+    timestamps, details = request.flag("timestamps"), request.flag("details")
+    terminal = container.config["Tty"]
     entries = container.log.read(tail=tail, since=since, until=until, follow=request.flag("follow"))
 
     async def body() -> AsyncGenerator[bytes, None]:
         async for entry in entries:
             if entry.stream in wanted:
-                line = f"{entry.time} ".encode() + entry.line if timestamps else entry.line
+                line = _details(entry) + entry.line if details else entry.line
+                line = f"{entry.time} ".encode() + line if timestamps else line
                 yield line if terminal else frame(entry.stream, line)
 
     # Before API 1.42 logs have no type.
     return StreamResponse(body(), content_type(request, terminal) if request.api_version >= (1, 42) else "")
+
+
+def _details(entry: Entry) -> bytes:
+    """What was noted with a line, as `docker logs --details` shows it before the line: `a=1,b=2 `."""
+    pairs = (f"{quote_plus(name)}={quote_plus(value)}" for name, value in sorted(entry.attributes.items()))
+    return f"{','.join(pairs)} ".encode()

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from labkernel.engine.api.router import API_VERSION, MINIMUM_API_VERSION
+from labkernel.engine.containers.log_options import DRIVERS
 from labkernel.engine.engine import Engine
 from labkernel.engine.http.server import Answer, Request, Response, StreamResponse
 from labkernel.engine.image.config import architecture
@@ -97,7 +98,7 @@ async def info(engine: Engine, request: Request) -> Answer:
                 "Volume": ["local"],
                 "Network": ["bridge", "host", "null"],
                 "Authorization": None,
-                "Log": ["json-file", "none"],
+                "Log": list(DRIVERS),
             },
             "MemoryLimit": "memory" in controllers,
             "SwapLimit": "memory" in controllers,

@@ -182,7 +182,8 @@ class _Build:
         self._options = options
         self._plan = plan
         self._store = builder._images.store
-        self._steps = Steps(builder._images, builder._cache, _epoch(options), hold)
+        sources = builder._images.lineage(options.cache_from) if options.cache_from else None
+        self._steps = Steps(builder._images, builder._cache, _epoch(options), hold, sources)
         self._results: dict[int, Image | None] = {}
         self._step_number = 0
         self.output = output

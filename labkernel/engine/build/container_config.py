@@ -36,8 +36,9 @@ from labkernel.engine.build.instructions import (
     Volume,
     Workdir,
 )
-from labkernel.engine.build.quoting import duration, plain_list, quote_list, quote_number
+from labkernel.engine.build.quoting import plain_list, quote_list, quote_number
 from labkernel.engine.image.config import CONTAINER_CONFIG
+from labkernel.engine.timestamps import duration
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 DEFAULT_SHELL = ("/bin/sh", "-c")

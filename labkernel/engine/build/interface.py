@@ -25,9 +25,10 @@ async def unlimited() -> None:
 class BuildOptions:
     """The options of `POST /build`, defaults as there. `host_config` has HostConfig's names and units.
 
-    `build_args` with None are given without a value. `host_config` is handed on to RUN steps: NetworkMode,
-    Memory, CpuShares, ShmSize, ExtraHosts, Ulimits and so on. `auths` are logins for FROM: AuthConfig objects
-    by the registries' addresses.
+    `build_args` with None are given without a value. With `cache_from` only the images of these names, and
+    what they were built on, are taken for steps already done. `host_config` is handed on to RUN steps:
+    NetworkMode, Memory, CpuShares, ShmSize, ExtraHosts, Ulimits and so on. `auths` are logins for FROM:
+    AuthConfig objects by the registries' addresses.
     """
 
     dockerfile: str = "Dockerfile"
@@ -37,6 +38,7 @@ class BuildOptions:
     target: str = ""
     platform: str = ""
     no_cache: bool = False
+    cache_from: Sequence[str] = ()
     pull: bool = False
     quiet: bool = False
     remove: bool = True

@@ -18,8 +18,6 @@ _ESCAPES: Mapping[str, str] = {
     "\\": r"\\",
 }
 
-_DURATION_UNITS = ((1_000_000_000, "s"), (1_000_000, "ms"), (1_000, "µs"))
-
 
 def _escape(character: str, quote: str) -> str:
     if character == quote:
@@ -52,29 +50,3 @@ def quote_number(number: int) -> str:
 def plain_list(words: Iterable[str]) -> str:
     """`%v` of a list of strings: `[a b c]`."""
     return "[" + " ".join(words) + "]"
-
-
-def duration(nanoseconds: int) -> str:
-    """A length of time as Go's `time.Duration` prints it: `1m30s`, `1.5ms`, `0s`."""
-    if nanoseconds == 0:
-        return "0s"
-    sign, rest = ("-", -nanoseconds) if nanoseconds < 0 else ("", nanoseconds)
-    if rest < 1_000_000_000:
-        for size, unit in _DURATION_UNITS[1:]:
-            if rest >= size:
-                return sign + _decimal(rest, size) + unit
-        return f"{sign}{rest}ns"
-    minutes, rest = divmod(rest, 60_000_000_000)
-    hours, minutes = divmod(minutes, 60)
-    text = _decimal(rest, 1_000_000_000) + "s"
-    if hours or minutes:
-        text = f"{minutes}m{text}"
-    if hours:
-        text = f"{hours}h{text}"
-    return sign + text
-
-
-def _decimal(value: int, unit: int) -> str:
-    whole, fraction = divmod(value, unit)
-    digits = f"{fraction:0{len(str(unit)) - 1}d}".rstrip("0")
-    return f"{whole}.{digits}" if digits else str(whole)

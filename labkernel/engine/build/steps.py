@@ -25,14 +25,24 @@ class Steps:
     """`epoch` is SOURCE_DATE_EPOCH (Unix seconds): no time in what is made is later. What is made or found is
     held: nobody prunes it while the build goes on."""
 
-    def __init__(self, images: Images, cache: BuildCache, epoch: int | None, hold: Hold) -> None:
+    def __init__(
+        self,
+        images: Images,
+        cache: BuildCache,
+        epoch: int | None,
+        hold: Hold,
+        sources: frozenset[str] | None = None,
+    ) -> None:
         self._images = images
         self._cache = cache
         self._epoch = epoch
         self._hold = hold
+        self._sources = sources
 
     def cached(self, parent: Image | None, command: Sequence[str]) -> Image | None:
         image = self._cache.find(parent.id if parent else None, command)
+        if image and self._sources is not None and image.id not in self._sources:
+            return None
         try:
             return self._hold(image) if image else None
         except NotFound:  # removed this moment

@@ -25,22 +25,27 @@ _HOSTS = (
 
 
 def write_bundle(
-    container: Container, lower: Sequence[Path], sandbox: Sandbox, shared: Mapping[str, str]
+    container: Container,
+    lower: Sequence[Path],
+    sandbox: Sandbox,
+    shared: Mapping[str, str],
+    linked_hosts: Sequence[str] = (),
 ) -> Path:
     """Write config.json and the three files of /etc that belong to the container; returns the bundle's
     directory.
 
-    `shared` maps pid, ipc and uts to "", "host" or a namespace's path.
+    `shared` maps pid, ipc and uts to "", "host" or a namespace's path; `linked_hosts` are
+    "NAME...:ADDRESS" of linked containers.
 
     Raises:
         InvalidParameter: a limit, device, capability or sysctl that makes no sense.
     """
     config, host_config = container.config, container.host_config
-    own_files = write_etc(container.directory, sandbox, config, host_config)
+    own_files = write_etc(container.directory, sandbox, config, host_config, linked_hosts)
     seccomp, no_new_privileges = container_config.security_options(host_config)
     options = SpecOptions(
         args=container.command,
-        env=container_config.environment(config),
+        env=container_config.environment(config, container.link_environment),
         cwd=config["WorkingDir"] or "/",
         user=config["User"] or ROOT,
         additional_groups=host_config["GroupAdd"] or (),
@@ -81,7 +86,11 @@ def save(directory: Path, options: SpecOptions) -> Path:
 
 
 def write_etc(
-    directory: Path, sandbox: Sandbox, config: Mapping[str, Any], host_config: Mapping[str, Any]
+    directory: Path,
+    sandbox: Sandbox,
+    config: Mapping[str, Any],
+    host_config: Mapping[str, Any],
+    linked_hosts: Sequence[str] = (),
 ) -> list[Mount]:
     """hostname, hosts and resolv.conf, each bind-mounted over the image's."""
     name = config["Hostname"]
@@ -89,7 +98,11 @@ def write_etc(
         "resolv.conf": resolv_conf(sandbox, host_config),
         "hostname": f"{name}\n",
         "hosts": hosts(
-            sandbox.addresses, name, config["Domainname"], host_config["ExtraHosts"] or (), sandbox.gateway
+            sandbox.addresses,
+            name,
+            config["Domainname"],
+            [*(host_config["ExtraHosts"] or ()), *linked_hosts],
+            sandbox.gateway,
         ),
     }
     mounts = []

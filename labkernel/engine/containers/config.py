@@ -12,10 +12,10 @@ import ipaddress
 import os
 import re
 import signal
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from labkernel.engine.containers import field_types
+from labkernel.engine.containers import field_types, log_options
 from labkernel.engine.errors import InvalidParameter
 from labkernel.engine.image.config import CONTAINER_CONFIG
 from labkernel.engine.network.ports import requested_ports
@@ -106,13 +106,10 @@ HOST_CONFIG: dict[str, Any] = {
 OPTIONAL_HOST_CONFIG = ("Mounts", "Tmpfs", "Sysctls", "Init", "StorageOpt", "Annotations")
 
 _CAPABILITIES = {"ALL", *(name.removeprefix("CAP_") for name in ALL_CAPABILITIES)}
-_LOG_OPTIONS = frozenset(
-    "max-size max-file compress labels labels-regex env env-regex tag mode max-buffer-size".split()
-)
 _RESTART_POLICIES = ("", "no", "always", "unless-stopped", "on-failure")
-_UNSERVED = {
-    "Healthcheck": "the health check is kept in the configuration and not run",
-}
+_HEALTH_TIMES = ("Interval", "Timeout", "StartPeriod", "StartInterval")
+_MINIMUM_HEALTH_TIME = 1_000_000
+"""Nanoseconds."""
 
 
 def complete(body: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -198,9 +195,12 @@ def merge_image(config: dict[str, Any], image: Mapping[str, Any]) -> None:
         config["Entrypoint"] = None
     if not config["WorkingDir"]:
         config["WorkingDir"] = image.get("WorkingDir") or ""
-    for key in ("StopSignal", "Healthcheck", "Shell"):
+    for key in ("StopSignal", "Shell"):
         if config.get(key) is None and image.get(key) is not None:
             config[key] = image[key]
+    if config.get("Healthcheck") or image.get("Healthcheck"):
+        given = {key: value for key, value in (config.get("Healthcheck") or {}).items() if value}
+        config["Healthcheck"] = (image.get("Healthcheck") or {}) | given
     if image.get("OnBuild") and config["OnBuild"] is None:
         config["OnBuild"] = image["OnBuild"]
     if not (config["Cmd"] or config["Entrypoint"]):
@@ -212,15 +212,15 @@ def command(config: Mapping[str, Any]) -> list[str]:
     return [*(config["Entrypoint"] or []), *(config["Cmd"] or [])]
 
 
-def environment(config: Mapping[str, Any]) -> list[str]:
-    """The process's environment, with the default PATH, HOSTNAME, and TERM on a terminal, in Docker's
-    order.
+def environment(config: Mapping[str, Any], links: Iterable[str] = ()) -> list[str]:
+    """The process's environment, with the default PATH, HOSTNAME, TERM on a terminal, and what `links` tell,
+    in Docker's order.
     """
     given = [entry for entry in config["Env"] or [] if "=" in entry]
     base = [DEFAULT_PATH, f"HOSTNAME={config['Hostname']}"]
     if config["Tty"]:
         base.append("TERM=xterm")
-    merged = {entry.partition("=")[0]: entry for entry in [*base, *given]}
+    merged = {entry.partition("=")[0]: entry for entry in [*base, *links, *given]}
     return list(merged.values())
 
 
@@ -252,6 +252,7 @@ def validate(config: Mapping[str, Any], host_config: Mapping[str, Any]) -> list[
         r"([0-9a-fA-F]{2}:){5}[0-9a-fA-F]{2}", config["MacAddress"]
     ):
         raise InvalidParameter(f"invalid MAC address: {config['MacAddress']}")
+    _check_health(config.get("Healthcheck") or {})
     for entry in host_config["ExtraHosts"] or []:
         _check_extra_host(entry)
     requested_ports(host_config)
@@ -259,12 +260,16 @@ def validate(config: Mapping[str, Any], host_config: Mapping[str, Any]) -> list[
     _validate_policies(config, host_config)
     if host_config["NetworkMode"] == "host" and host_config["PortBindings"]:
         warnings.append("Published ports are discarded when using host network mode")
-    warnings += [
-        text
-        for key, text in _UNSERVED.items()
-        if ((config.get(key) or {}).get("Test") or ["NONE"])[0] != "NONE"
-    ]
     return warnings
+
+
+def _check_health(check: Mapping[str, Any]) -> None:
+    """Raises InvalidParameter."""
+    for name in _HEALTH_TIMES:
+        if check.get(name) and check[name] < _MINIMUM_HEALTH_TIME:
+            raise InvalidParameter(f"{name} in Healthcheck cannot be less than 1ms")
+    if (check.get("Retries") or 0) < 0:
+        raise InvalidParameter("Retries in Healthcheck cannot be negative")
 
 
 def _check_extra_host(entry: str) -> None:
@@ -347,14 +352,7 @@ def _validate_policies(config: Mapping[str, Any], host_config: Mapping[str, Any]
         raise InvalidParameter(f"Invalid IPC mode: {host_config['IpcMode']}")
     if host_config["Runtime"] not in ("", "runc", HOST_CONFIG["Runtime"]):
         raise InvalidParameter(f"Unknown runtime specified {host_config['Runtime']}")
-    kind, options = host_config["LogConfig"]["Type"], host_config["LogConfig"]["Config"]
-    if kind not in ("json-file", "none"):
-        raise InvalidParameter(
-            f'logger: no log driver named "{kind}" is registered', hint="log drivers offered: json-file, none"
-        )
-    for option in options:
-        if option not in _LOG_OPTIONS:
-            raise InvalidParameter(f"unknown log opt '{option}' for {kind} log driver")
+    log_options.check(host_config["LogConfig"])
 
 
 def check_name(name: str, *, shown: str | None = None) -> str:

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from labkernel.engine.containers import config
+from labkernel.engine.containers import config, log_options
 from labkernel.engine.containers.logs import Log
 from labkernel.engine.containers.mounts import MountPoint
 from labkernel.engine.containers.state import State
@@ -39,19 +39,26 @@ class Container:
     stopped_by_user: bool = False
     keep_at_exit: bool = False
     """It is about to be started again, or removed by somebody else: AutoRemove waits."""
+    links: dict[str, str] = field(default_factory=dict)
+    """Alias -> the id of the container that it stands for."""
 
     def __post_init__(self) -> None:
         self.lock = asyncio.Lock()
         self.process: Started | None = None
+        self.link_environment: list[str] = []
+        """Of its last start."""
         self.execs: dict[str, Any] = {}
         self.restart: asyncio.Task[None] | None = None
         self.removal: asyncio.Task[None] | None = None
         self.settled: asyncio.Task[None] | None = None
         """Takes in the end of the process; done when the state says exited."""
         self._waiting: dict[str, list[asyncio.Future[int]]] = {"next-exit": [], "removed": []}
+        logs = self.host_config["LogConfig"]
         self.log = Log(
             self.directory / f"{self.id}-json.log",
-            enabled=self.host_config["LogConfig"]["Type"] == "json-file",
+            enabled=logs["Type"] != "none",
+            rotation=log_options.rotation(logs) if logs["Config"] or logs["Type"] == "local" else None,
+            attributes=self._log_attributes,
         )
         self.stdio = Stdio(terminal=self.config["Tty"], stdin=self.config["OpenStdin"], log=self.log)
 
@@ -76,6 +83,15 @@ class Container:
     @property
     def command(self) -> list[str]:
         return config.command(self.config)
+
+    def _log_attributes(self) -> dict[str, str]:
+        options = self.host_config["LogConfig"]["Config"]
+        if not options:
+            return {}
+        image = self.image.removeprefix("sha256:")
+        details = {"ID": self.short_id, "FullID": self.id, "Name": self.name, "ImageID": image[:12]}
+        details |= {"ImageFullID": self.image, "ImageName": self.config["Image"], "DaemonName": "docker"}
+        return log_options.attributes(options, self.config, details | {"Command": " ".join(self.command)})
 
     # waiting
 
@@ -112,6 +128,7 @@ class Container:
                 "state": self.state.stored(),
                 "restart_count": self.restart_count,
                 "stopped_by_user": self.stopped_by_user,
+                "links": self.links,
             }
         )
 
@@ -133,7 +150,8 @@ class Container:
                 network: EndpointConfig.requested(settings)
                 for network, settings in fields.get("networks", {"bridge": {}}).items()
             },
-            state=State(**fields["state"]),
+            state=State.restored(fields["state"]),
             restart_count=fields["restart_count"],
             stopped_by_user=fields["stopped_by_user"],
+            links=fields.get("links") or {},
         )

@@ -17,16 +17,18 @@ from labkernel.engine.containers import networking
 from labkernel.engine.containers.confinement import Confinement
 from labkernel.engine.containers.container import Container
 from labkernel.engine.containers.lifecycle import Lifecycle
+from labkernel.engine.containers.links import parse_link
 from labkernel.engine.containers.mounts import MountPoint, mount_points, resolve
 from labkernel.engine.containers.names import random_name
 from labkernel.engine.database import Database
 from labkernel.engine.errors import Conflict, InvalidParameter, NotFound
 from labkernel.engine.events import Events
+from labkernel.engine.filters import check_keys, labels_pass, until
 from labkernel.engine.image.images import Image, Images, ImageUser
 from labkernel.engine.image.platforms import check_platform
 from labkernel.engine.linux.trees import remove as remove_tree
 from labkernel.engine.network.networks import Networks
-from labkernel.engine.rootfs import fill_volume
+from labkernel.engine.rootfs import fill_volume, has_path
 from labkernel.engine.runtime.client import Launcher
 from labkernel.engine.timestamps import rfc3339
 from labkernel.engine.volumes import Volumes
@@ -80,6 +82,7 @@ class Containers:
             find=self.get,
             remove=self._remove_soon,
         )
+        self.lifecycle.linked_from = self.linked_from
         root.mkdir(mode=0o710, parents=True, exist_ok=True)
         database.create_tables(_SCHEMA)
         self._load()
@@ -132,6 +135,8 @@ class Containers:
         found = self._by_id.get(bare) or self._by_name.get(bare)
         if found is not None and found.id in self._by_id:  # not while it is being made
             return found
+        if "/" in bare and (linked := self._linked_as(bare)):
+            return linked
         matching = [container for key, container in self._by_id.items() if key.startswith(bare)]
         if len(matching) > 1:
             raise InvalidParameter(f"Multiple IDs found with provided prefix: {bare}")
@@ -155,6 +160,53 @@ class Containers:
                 f"Container {container.id} is not running", hint=f"docker start {container.name} starts it"
             )
         return container
+
+    def _linked_as(self, name: str) -> Container | None:
+        """The container that another's link gave the name `OTHER/ALIAS`."""
+        parent, _, alias = name.partition("/")
+        other = self._by_name.get(parent)
+        return self._by_id.get(other.links.get(alias, "")) if other else None
+
+    def linked_from(self, container: Container) -> list[tuple[Container, str]]:
+        """The containers that are linked to this one, each with its alias for it."""
+        return [
+            (other, alias)
+            for other in self.all()
+            for alias, key in other.links.items()
+            if key == container.id
+        ]
+
+    def unlink(self, name: str) -> None:
+        """Take away the name `OTHER/ALIAS` that a link gave a container. Raises NotFound, Conflict."""
+        container = self.get(name)
+        parent, slash, alias = name.removeprefix("/").partition("/")
+        if not slash:
+            raise Conflict("Conflict, cannot remove the default link name of the container")
+        other = self.get(parent)
+        if other.links.pop(alias, None) is None:
+            raise NotFound(f"No such container: {container.name}")
+        self.save(other)
+
+    def _links(self, host_config: Mapping[str, Any]) -> dict[str, str]:
+        """Alias -> id, of HostConfig.Links. Raises InvalidParameter."""
+        mode, found = host_config["NetworkMode"], {}
+        for text in host_config["Links"] or [] if mode in ("default", "bridge", "host") else []:
+            name, alias = parse_link(text)
+            try:
+                other = self.get(name)
+            except NotFound as error:
+                raise InvalidParameter(
+                    f"could not get container for {name}: {error.message}", hint=error.hint
+                ) from None
+            while (joined := other.host_config["NetworkMode"]).startswith("container:"):
+                other = self.get(joined.removeprefix("container:"))
+            if other.host_config["NetworkMode"] == "host":
+                raise InvalidParameter(
+                    "conflicting options: host type networking can't be used with links. "
+                    "This would result in undefined behavior"
+                )
+            found[alias] = other.id
+        return found
 
     def all(self) -> list[Container]:
         return list(self._by_id.values())
@@ -186,6 +238,7 @@ class Containers:
             name = container_config.check_name(name)
         warnings = container_config.validate(config, host_config)
         points = mount_points(config, host_config)
+        linked = self._links(host_config)
         image = self._images.resolve(config["Image"])
         check_platform(config["Image"], image.config, platform)
         container_config.merge_image(config, image.config.get("config") or {})
@@ -216,6 +269,7 @@ class Containers:
             mounts=points,
             directory=self._root / container_id,
             networks=networking.requested(body, config, host_config, self._networks),
+            links=linked,
         )
         self._by_name[container.name] = (
             container  # taken from here on, whoever asks while the volumes are filled
@@ -238,7 +292,9 @@ class Containers:
         container.upper.chmod(0o755)
         for point in container.mounts:
             if resolve(point, self._volumes, container.id) and point.copy:
-                await self._fill(point, image)
+                lower = [self._init_layer, *self.store.layers.directories(image.chain_id)]
+                if has_path(lower, point.destination):
+                    await self._fill(point, lower)
         with self._database.transaction():
             if image.chain_id is not None:
                 self.store.layers.hold(image.chain_id, container.id)
@@ -247,15 +303,16 @@ class Containers:
                 (container.id, container.name, container.document()),
             )
 
-    async def _fill(self, point: MountPoint, image: Image) -> None:
+    async def _fill(self, point: MountPoint, lower: Sequence[Path]) -> None:
         """Fill an empty volume from the image. One at a time: two containers may ask for the same."""
         async with self._filling:
-            if not os.listdir(point.source):
-                await self._copy(point, image)
-
-    async def _copy(self, point: MountPoint, image: Image) -> None:
-        lower = [self._init_layer, *self.store.layers.directories(image.chain_id)]
-        await asyncio.to_thread(fill_volume, self.store, lower, point.destination, Path(point.source))
+            try:
+                self._volumes.mount(point.name, "what fills volumes")
+                if not os.listdir(point.source):
+                    target = Path(point.source)
+                    await asyncio.to_thread(fill_volume, self.store, lower, point.destination, target)
+            finally:
+                self._volumes.unmount("what fills volumes")
 
     @staticmethod
     def _from_image(config: Mapping[str, Any], points: Sequence[MountPoint]) -> list[MountPoint]:
@@ -352,6 +409,9 @@ class Containers:
             unneeded = self.store.layers.release(container.id)
         self._by_id.pop(container.id, None)
         self._by_name.pop(container.name, None)
+        for other, alias in self.linked_from(container):
+            del other.links[alias]
+            self.save(other)
         try:
             await asyncio.to_thread(self._clean_up, container, anonymous if volumes else [], unneeded)
         finally:
@@ -385,15 +445,15 @@ class Containers:
 
     async def prune(self, filters: Mapping[str, Sequence[str]]) -> dict[str, Any]:
         """Remove every container that does not run; `{"ContainersDeleted": ids, "SpaceReclaimed": bytes}`."""
-        for key in filters:
-            if key not in ("label", "label!", "until"):
-                raise InvalidParameter(f"Invalid filter '{key}'")
-        labels = {key: values for key, values in filters.items() if key != "until"}
+        check_keys(filters, ("label", "label!", "until"))
+        latest = until(filters)
         deleted, reclaimed = [], 0
-        for container in self.all():
+        for container in sorted(self.all(), key=lambda container: container.created, reverse=True):
             if container.state.status not in ("created", "exited", "dead"):
                 continue
-            if not views.passes(container, labels, frozenset(), self._networks):
+            if latest is not None and container.created > rfc3339(latest):
+                continue
+            if not labels_pass(filters, container.config["Labels"]):
                 continue
             with contextlib.suppress(Conflict, NotFound):  # it has been started or removed meanwhile
                 size = await asyncio.to_thread(views.own_size, container)
@@ -431,7 +491,8 @@ class Containers:
         for container in containers:
             with contextlib.suppress(NotFound):
                 image_size = self._image_size(container) if size else None
-                shown.append(views.summary(container, self._networks, image_size))
+                names = [f"{other.name}/{alias}" for other, alias in self.linked_from(container)]
+                shown.append(views.summary(container, self._networks, image_size, names))
         return shown
 
     def _between(
@@ -465,7 +526,8 @@ class Containers:
 
     def inspect(self, container: Container, *, size: bool = False) -> dict[str, Any]:
         image_size = self._image_size(container) if size else None
-        return views.inspect(container, self._networks, self.lower(container), image_size)
+        linked = {alias: self._by_id[key].name for alias, key in container.links.items()}
+        return views.inspect(container, self._networks, self.lower(container), image_size, linked)
 
     def lower(self, container: Container) -> list[Path]:
         """The directories below the container's own layer, top first."""

@@ -40,6 +40,12 @@ class Exec:
     started: bool = False
     exit_code: int | None = None
 
+    @property
+    def shown(self) -> str:
+        """The command as events have it: what follows the program, even nothing, comes after a space."""
+        program, *arguments = self.config["Cmd"]
+        return f"{program} {' '.join(arguments)}"
+
     def describe(self) -> dict[str, Any]:
         """`GET /exec/{id}/json`."""
         command = self.config["Cmd"]
@@ -111,9 +117,7 @@ class Execs:
         for key in waiting[: max(0, len(waiting) - MOST_WAITING + 1)]:
             del container.execs[key]
         self._by_id[made.id] = container.execs[made.id] = made
-        self._containers.lifecycle.publish(
-            container, f"exec_create: {' '.join(given['Cmd'])} ", execID=made.id
-        )
+        self._containers.lifecycle.publish(container, f"exec_create: {made.shown}", execID=made.id)
         return made
 
     def check_startable(self, asked: Exec) -> None:
@@ -134,7 +138,9 @@ class Execs:
         container, given = asked.container, asked.config
         privileged = given["Privileged"] or container.host_config["Privileged"]
         _, no_new_privileges = container_config.security_options(container.host_config)
-        inherited = container_config.environment(container.config | {"Tty": given["Tty"]})
+        inherited = container_config.environment(
+            container.config | {"Tty": given["Tty"]}, container.link_environment
+        )
         process = process_spec(
             given["Cmd"],
             env=_merged(inherited, given["Env"] or []),
@@ -169,8 +175,7 @@ class Execs:
             ) from None
         asked.stdio.started(started.terminal)
         asked.process, asked.running = started, True
-        command = " ".join(given["Cmd"])
-        self._containers.lifecycle.publish(container, f"exec_start: {command} ", execID=asked.id)
+        self._containers.lifecycle.publish(container, f"exec_start: {asked.shown}", execID=asked.id)
         asyncio.get_running_loop().create_task(self._settle(asked, started))
 
     async def _settle(self, asked: Exec, started: Started) -> None:

@@ -225,7 +225,11 @@ CREATE = Struct(
         "Cmd": WORDS,
         "Healthcheck": Struct(
             "container.HealthConfig",
-            {"Test": TEXTS, "Interval": INT64, "Timeout": INT64, "StartPeriod": INT64, "Retries": INT},
+            {
+                "Test": TEXTS,
+                **dict.fromkeys(("Interval", "Timeout", "StartPeriod", "StartInterval"), INT64),
+                "Retries": INT,
+            },
         ),
         "ArgsEscaped": BOOL,
         "Image": TEXT,

@@ -8,8 +8,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from labkernel.engine.containers import links
 from labkernel.engine.containers.container import Container
 from labkernel.engine.errors import InvalidParameter, NotFound
+from labkernel.engine.filters import check_keys, labels_pass
 from labkernel.engine.linux import trees
 from labkernel.engine.network.networks import Networks
 from labkernel.engine.network.ports import parse_port
@@ -23,19 +25,25 @@ _FILTERS = frozenset(
 )
 _STATUSES = ("created", "dead", "exited", "paused", "removing", "restarting", "running")
 
+_HEALTHS = ("none", "starting", "healthy", "unhealthy")
+
 
 def inspect(
     container: Container,
     networks: Networks,
     lower: Sequence[Path],
     image_size: int | None = None,
+    linked: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
-    """`GET /containers/{id}/json`; sizes only when asked for, since they mean walking the files."""
+    """`GET /containers/{id}/json`; `linked` are alias -> name of linked containers; sizes only
+    when asked for, since they mean walking the files.
+    """
     command = container.command
     directory = container.directory
     # Made by the first start: until then Docker shows no path either.
     files = {name: directory / name for name in ("resolv.conf", "hostname", "hosts")}
     paths = {name: str(path) if path.exists() else "" for name, path in files.items()}
+    kept = container.host_config["LogConfig"]["Type"] == "json-file"
     described: dict[str, Any] = {
         "Id": container.id,
         "Created": container.created,
@@ -46,7 +54,7 @@ def inspect(
         "ResolvConfPath": paths["resolv.conf"],
         "HostnamePath": paths["hostname"],
         "HostsPath": paths["hosts"],
-        "LogPath": str(container.log.path) if container.log.enabled and paths["hosts"] else "",
+        "LogPath": str(container.log.path) if kept and paths["hosts"] else "",
         "Name": f"/{container.name}",
         "RestartCount": container.restart_count,
         "Driver": "overlay2",
@@ -55,7 +63,7 @@ def inspect(
         "ProcessLabel": "",
         "AppArmorProfile": "",
         "ExecIDs": sorted(container.execs) or None,
-        "HostConfig": host_config(container),
+        "HostConfig": host_config(container) | {"Links": links.shown_links(container.name, linked or {})},
         "GraphDriver": {
             "Data": {
                 "LowerDir": ":".join(map(str, lower)),
@@ -92,12 +100,17 @@ def own_size(container: Container) -> int:
         raise NotFound(f"No such container: {container.id}") from None
 
 
-def summary(container: Container, networks: Networks, image_size: int | None = None) -> dict[str, Any]:
-    """One entry of `GET /containers/json`."""
+def summary(
+    container: Container,
+    networks: Networks,
+    image_size: int | None = None,
+    further_names: Sequence[str] = (),
+) -> dict[str, Any]:
+    """One entry of `GET /containers/json`; `further_names` are those that links gave it."""
     settings = networks.network_settings(container.id, container.networks)
     shown: dict[str, Any] = {
         "Id": container.id,
-        "Names": [f"/{container.name}"],
+        "Names": [f"/{name}" for name in (container.name, *further_names)],
         "Image": container.config["Image"],
         "ImageID": container.image,
         "Command": shell_words(container.command),
@@ -142,14 +155,39 @@ def _ports(ports: Mapping[str, list[dict[str, str]] | None]) -> list[dict[str, A
     return shown
 
 
+def filter_ports(key: str, text: str) -> list[tuple[int, str]]:
+    """`80`, `80/udp` or `80-90/tcp` of the filter `key` -> (number, protocol) each.
+
+    Raises:
+        InvalidParameter: none of these.
+    """
+    numbers, _, protocol = text.partition("/")
+    first, _, last = numbers.partition("-")
+    if not text:
+        raise InvalidParameter(f"error while looking up for {key} : Empty string specified for ports.")
+    for number in (first, last or first):
+        if not re.fullmatch(r"[0-9]{1,5}", number) or int(number) > 65535:
+            raise InvalidParameter(
+                f"error while looking up for {key} {text}: "
+                f'strconv.ParseUint: parsing "{number}": invalid syntax'
+            )
+    return [(number, protocol or "tcp") for number in range(int(first), int(last or first) + 1)]
+
+
 def check_filters(filters: Mapping[str, Sequence[str]]) -> None:
     """Raises InvalidParameter for a filter or a status that there is none of."""
-    for key in filters:
-        if key not in _FILTERS:
-            raise InvalidParameter(f"Invalid filter '{key}'")
+    check_keys(filters, _FILTERS)
     for status in filters.get("status", ()):
         if status not in _STATUSES:
             raise InvalidParameter(f"Invalid filter 'status={status}'", hint=f"one of {', '.join(_STATUSES)}")
+    for health in filters.get("health", ()):
+        if health not in _HEALTHS:
+            raise InvalidParameter(
+                f"Unrecognised filter value for health: {health}", hint=f"one of {', '.join(_HEALTHS)}"
+            )
+    for key in ("publish", "expose"):
+        for text in filters.get(key, ()):
+            filter_ports(key, text)
     for code in filters.get("exited", ()):
         if not re.fullmatch(r"-?\d+", code):
             raise InvalidParameter(f'strconv.Atoi: parsing "{code}": invalid syntax')
@@ -165,15 +203,12 @@ def passes(
     def any_of(key: str, test: Callable[[str], bool]) -> bool:
         return key not in filters or any(test(value) for value in filters[key])
 
-    labels = container.config["Labels"] or {}
-
-    def has_label(text: str) -> bool:
-        key, has_value, value = text.partition("=")
-        return key in labels and (not has_value or labels[key] == value)
-
+    health = container.state.health.status if container.state.health else "none"
     settings: dict[str, Any] = {}
+    ports: list[dict[str, Any]] = []
     if filters.keys() & {"network", "publish", "expose"}:
         settings = networks.network_settings(container.id, container.networks)
+        ports = _ports(settings["Ports"]) if container.state.running else []
 
     def on_network(name: str) -> bool:
         return any(
@@ -181,9 +216,9 @@ def passes(
             for network, described in settings["Networks"].items()
         )
 
-    def publishes(port: str) -> bool:
-        key = port if "/" in port else f"{port}/tcp"
-        return bool(settings["Ports"].get(key))
+    def has_port(key: str, number: str) -> bool:
+        wanted = {port for text in filters.get(key, ()) for port in filter_ports(key, text)}
+        return any((port.get(number, 0), port["Type"]) in wanted for port in ports)
 
     return (
         any_of("id", container.id.startswith)
@@ -193,21 +228,18 @@ def passes(
             "exited",
             lambda code: container.state.status == "exited" and container.state.exit_code == int(code),
         )
-        and all(has_label(text) for text in filters.get("label", ()))
-        and not any(has_label(text) for text in filters.get("label!", ()))
+        and labels_pass(filters, container.config["Labels"])
         and ("ancestor" not in filters or container.image in ancestors)
         and any_of(
             "volume", lambda text: any(text in (m.name, m.source, m.destination) for m in container.mounts)
         )
         and any_of("network", on_network)
-        and any_of("publish", publishes)
-        and any_of(
-            "expose",
-            lambda port: (
-                (port if "/" in port else f"{port}/tcp") in (container.config.get("ExposedPorts") or {})
-            ),
+        and (
+            not filters.keys() & {"publish", "expose"}
+            or has_port("publish", "PublicPort")
+            or has_port("expose", "PrivatePort")
         )
-        and any_of("health", lambda text: text == "none")
+        and any_of("health", health.__eq__)
     )
 
 

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from labkernel.engine.containers import config as container_config
-from labkernel.engine.containers import networking
+from labkernel.engine.containers import links, networking
 from labkernel.engine.containers.bundle import resources, rewrite_etc, write_bundle
 from labkernel.engine.containers.container import Container
-from labkernel.engine.containers.mounts import resolve
+from labkernel.engine.containers.mounts import MountPoint, resolve
 from labkernel.engine.errors import Conflict, InvalidParameter, NotModified, System
 from labkernel.engine.events import Events
 from labkernel.engine.network.definition import EndpointConfig
@@ -75,6 +75,12 @@ class Lifecycle:
         self._save = save
         self._find = find
         self._remove = remove
+        self.linked_from: Callable[[Container], list[tuple[Container, str]]] = lambda container: []
+        """The containers that are linked to one, each with what it calls it."""
+        self.begin_checks: Callable[[Container], None] = lambda container: None
+        """The container runs from now on: its health may be checked."""
+        self.halt_checks: Callable[[Container], None] = lambda container: None
+        """Nothing can be run in it any more, or for now."""
         self.closing = False
         """The engine ends: what it stops was not stopped by the user, and is not started again."""
 
@@ -150,6 +156,8 @@ class Lifecycle:
         shared = {kind: self._shared_namespace(container, kind) for kind in ("pid", "ipc", "uts")}
         for point in container.mounts:
             resolve(point, self._volumes, container.id)
+            if point.type == "volume":
+                self._mount(container, point)
         sandbox = await self._networks.connect(
             container.id,
             self._network_mode(container),
@@ -160,7 +168,8 @@ class Lifecycle:
             nameservers=host_config["Dns"] or (),
             wanted=container.networks,
         )
-        bundle = write_bundle(container, self._lower(container), sandbox, shared)
+        linked_hosts = self._linked(container)
+        bundle = write_bundle(container, self._lower(container), sandbox, shared, linked_hosts)
         stdin, stdout, stderr = container.stdio.open()
         rows, columns = host_config["ConsoleSize"] or (0, 0)
         try:
@@ -175,14 +184,60 @@ class Lifecycle:
         state = container.state
         state.status, state.pid, state.error, state.oom_killed = "running", started.pid, "", False
         state.exit_code, state.started_at = 0, rfc3339()
+        if state.health is not None:
+            state.health.restart()
+        self.begin_checks(container)
         self._save(container)
         for endpoint in sandbox.endpoints.values():
             self.network_event(container, "connect", endpoint)
+        self._tell_linked(container)
         self.publish(container, "start")
         container.settled = asyncio.get_running_loop().create_task(self._settle(container, started))
 
+    def _mount(self, container: Container, point: MountPoint) -> None:
+        try:
+            self._volumes.mount(point.name, container.id)
+        except System as error:
+            raise System(f"error while mounting volume '{point.source}': {error.message}") from None
+
+    # links
+
+    def _address(self, container: Container) -> str:
+        """On the default bridge. Raises InvalidParameter: it is not on it."""
+        settings = self._networks.network_settings(container.id, container.host_config["NetworkMode"])
+        address: str = settings["Networks"].get("bridge", {}).get("IPAddress", "")
+        if not address:
+            raise InvalidParameter(
+                f"Cannot link to /{container.name}, as it does not belong to the default network"
+            )
+        return address
+
+    def _linked(self, container: Container) -> list[str]:
+        """Lines for /etc/hosts; the variables become the container's. Raises InvalidParameter."""
+        lines, variables = [], []
+        for alias, other in ((alias, self._find(key)) for alias, key in container.links.items()):
+            if not other.state.running:
+                raise InvalidParameter(
+                    f"Cannot link to a non running container: /{other.name} AS /{container.name}/{alias}",
+                    hint=f"docker start {other.name} starts it",
+                )
+            address = self._address(other)
+            lines.append(f"{links.hosts_names(alias, other.config['Hostname'], other.name)}:{address}")
+            exposed, environment = other.config.get("ExposedPorts") or (), other.config["Env"] or ()
+            variables += links.link_environment(container.name, alias, address, environment, exposed)
+        container.link_environment = variables
+        return lines
+
+    def _tell_linked(self, container: Container) -> None:
+        """The address of a container that is started again is written to those that are linked to it."""
+        for other, alias in self.linked_from(container):
+            hosts = other.directory / "hosts"
+            if other.state.running and hosts.exists():
+                hosts.write_text(links.with_address(hosts.read_text(), alias, self._address(container)))
+
     async def _failed(self, container: Container, error: BaseException) -> None:
         container.stdio.failed()
+        self._volumes.unmount(container.id)
         await self._networks.disconnect(container.id)
         container.state.error = str(error)
         if not container.state.exit_code:
@@ -220,8 +275,10 @@ class Lifecycle:
     async def _settle(self, container: Container, started: Started) -> None:
         """Take in the end of the container's process."""
         code = await started.exited
+        self.halt_checks(container)
         container.state.pid = 0  # from now on the number may be another process's
         await container.stdio.finish()
+        self._volumes.unmount(container.id)
         endpoints = self._networks.endpoints(container.id)
         try:
             await self._networks.disconnect(container.id)
@@ -346,6 +403,7 @@ class Lifecycle:
         await self._launcher.resume(container.id)
         if container.state.status == "paused":  # it may have ended meanwhile
             container.state.status = "running"
+            self.begin_checks(container)
 
     async def _ends_within(self, container: Container, seconds: float | None) -> bool:
         if container.settled is None:
@@ -375,6 +433,7 @@ class Lifecycle:
         if not container.state.running:
             raise Conflict(f"Container {container.id} is not running")
         container.state.status = "paused"
+        self.halt_checks(container)
         self._save(container)
         self.publish(container, "pause")
 

@@ -7,17 +7,19 @@ written in parts; a part that is not the last has no newline.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import io
 import json
 import logging
-import os
 from collections import deque
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass, field
 from itertools import islice
 from json.encoder import encode_basestring
 from pathlib import Path
 from typing import BinaryIO
 
+from labkernel.engine.containers.log_files import LogFiles, Rotation
 from labkernel.engine.timestamps import rfc3339
 
 logger = logging.getLogger(__name__)
@@ -26,7 +28,6 @@ PART = 16 << 10
 """Bytes after which an unfinished line is written as a part."""
 BATCH = 1000
 """Lines read at once."""
-_TAIL_BLOCK = 64 << 10
 _BREAK = "\udc0a"
 """Stands for a newline while lines are encoded: half a surrogate pair is in no text that was decoded."""
 
@@ -38,23 +39,38 @@ class Entry:
     stream: str
     line: bytes
     time: str
+    attributes: Mapping[str, str] = field(default_factory=dict)
 
 
 class Log:
-    """Written by the container's streams, read by any number of followers."""
+    """Written by the container's streams, read by any number of followers.
 
-    def __init__(self, path: Path, *, enabled: bool = True) -> None:
+    `attributes` tell, when the container starts, what is noted with each of its lines.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        enabled: bool = True,
+        rotation: Rotation | None = None,
+        attributes: Callable[[], Mapping[str, str]] = dict,
+    ) -> None:
         self.path = path
         self.enabled = enabled
-        self._file: int | None = None
+        self._files = LogFiles(path, rotation or Rotation())
+        self._attributes = attributes
+        self._noted = ""
         self._unfinished = {"stdout": b"", "stderr": b""}
-        self._cut = self._lossy = False
+        self._lossy = False
         self._grown = asyncio.Event()
         self.closed = True
 
     def open(self) -> None:
         """The container starts: followers wait for more."""
         self.closed = False
+        noted = self._attributes()
+        self._noted = f',"attrs":{json.dumps(noted, separators=(",", ":"))}' if noted else ""
 
     def write(self, stream: str, data: bytes) -> None:
         if not self.enabled:
@@ -83,26 +99,18 @@ class Log:
             if rest:
                 self._append(_record(rest, self._ending(stream)))
                 self._unfinished[stream] = b""
-        if self._file is not None:
-            os.close(self._file)
-            self._file = None
+        self._files.close()
         self.closed = True
         self._wake()
 
-    @staticmethod
-    def _ending(stream: str) -> str:
+    def _ending(self, stream: str) -> str:
         """What follows the text in a record: what arrived together has one time."""
-        return f',"stream":"{stream}","time":"{rfc3339()}"}}\n'
+        return f',"stream":"{stream}"{self._noted},"time":"{rfc3339()}"}}\n'
 
     def _append(self, records: bytes) -> None:
         """On a full disk records are lost and the container goes on: its output still reaches its clients."""
         try:
-            if self._file is None:
-                self._file = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
-            if self._cut:  # the half of a record that the disk had room for gets a line of its own
-                records = b"\n" + records
-            written = os.write(self._file, records)
-            self._cut = written < len(records) and not records[:written].endswith(b"\n")
+            self._files.append(records)
         except OSError as error:
             if not self._lossy:
                 logger.warning("%s: output is lost: %s", self.path, error.strerror)
@@ -119,52 +127,62 @@ class Log:
         """The entries, oldest first: the last `tail` of them, from `since` to `until`, and new ones while
         following.
         """
-        position = 0
-        if tail is not None and not since:
-            position = await asyncio.to_thread(self._tail_position, tail)
-        last: deque[Entry] = deque(maxlen=tail)
-        async for size, entry in self._from(position):
-            position += size
-            if entry and entry.time >= since and not (until and entry.time > until):
-                if tail is None or not since:
+        newest = self._files.newest
+        opened = await asyncio.to_thread(self._files.open_all, None if since else tail)
+        with contextlib.ExitStack() as files:
+            for _, file in opened:
+                files.enter_context(file)
+            last: deque[Entry] = deque(maxlen=tail)
+            position = 0
+            for _, file in opened:
+                position = file.tell()
+                async for size, entry in _entries(file, position):
+                    position += size
+                    if entry and entry.time >= since and not (until and entry.time > until):
+                        if tail is None or not since:
+                            yield entry
+                        else:
+                            last.append(entry)
+            for entry in last:
+                yield entry
+            if follow:
+                number, current = opened[-1] if opened else (newest - 1, io.BytesIO())
+                async for entry in self._follow(number, current, position):
+                    if until and entry.time > until:
+                        return
                     yield entry
-                else:
-                    last.append(entry)
-        for entry in last:
-            yield entry
-        while follow:
-            grown = self._grown
-            async for size, entry in self._from(position):
-                position += size
-                if entry and until and entry.time > until:
-                    return
-                if entry:
-                    yield entry
-            if self.closed and grown is self._grown:
-                return
-            if grown is self._grown:
-                await grown.wait()
 
-    async def _from(self, position: int) -> AsyncIterator[tuple[int, Entry | None]]:
-        """Each whole line from `position` on: its size and its entry, None where it makes no sense.
+    async def _follow(self, number: int, file: BinaryIO, position: int) -> AsyncIterator[Entry]:
+        """What is written to the file of that number from now on, and to those that come after it."""
+        with contextlib.ExitStack() as files:
+            while True:
+                grown, complete = self._grown, self._files.newest > number
+                async for size, entry in _entries(file, position):
+                    position += size
+                    if entry:
+                        yield entry
+                if complete and (following := self._files.open_next(number)):
+                    files.close()
+                    number, file = following
+                    files.enter_context(file)
+                    position = 0
+                elif grown is self._grown:
+                    if self.closed:
+                        return
+                    await grown.wait()
 
-        Read and parsed in a thread: a log may be long, and others wait for the loop.
-        """
-        if not self.path.exists():
+
+async def _entries(file: BinaryIO, position: int) -> AsyncIterator[tuple[int, Entry | None]]:
+    """Each whole line from `position` on: its size and its entry, None where it makes no sense.
+
+    Read and parsed in a thread: a log may be long, and others wait for the loop.
+    """
+    file.seek(position)
+    while batch := await asyncio.to_thread(_batch, file):
+        for item in batch:
+            yield item
+        if len(batch) < BATCH:
             return
-        with self.path.open("rb") as file:
-            file.seek(position)
-            while batch := await asyncio.to_thread(_batch, file):
-                for item in batch:
-                    yield item
-                if len(batch) < BATCH:
-                    return
-
-    def _tail_position(self, lines: int) -> int:
-        if not self.path.exists():
-            return 0
-        with self.path.open("rb") as file:
-            return _tail_position(file.fileno(), lines)
 
 
 def _batch(file: BinaryIO) -> list[tuple[int, Entry | None]]:
@@ -188,24 +206,7 @@ def _record(line: bytes, ending: str) -> bytes:
 def _parse(raw: bytes) -> Entry | None:
     try:
         record = json.loads(raw)
-        return Entry(record["stream"], record["log"].encode("utf-8", "replace"), record["time"])
+        line = record["log"].encode("utf-8", "replace")
+        return Entry(record["stream"], line, record["time"], record.get("attrs") or {})
     except (ValueError, KeyError, TypeError):  # a line cut short by a full disk or a power cut
         return None
-
-
-def _tail_position(file: int, lines: int) -> int:
-    """The offset of the last `lines` lines, found by reading backwards."""
-    position = os.fstat(file).st_size
-    wanted = lines + 1
-    while position > 0:
-        start = max(0, position - _TAIL_BLOCK)
-        block = os.pread(file, position - start, start)
-        count = block.count(b"\n")
-        if count >= wanted:
-            offset = len(block)
-            for _ in range(wanted):
-                offset = block.rindex(b"\n", 0, offset)
-            return start + offset + 1
-        wanted -= count
-        position = start
-    return 0

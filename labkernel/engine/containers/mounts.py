@@ -45,6 +45,8 @@ class MountPoint:
     listed: bool = True
     """Shown among the container's Mounts: what --tmpfs asked for is not."""
     tmpfs_options: list[str] = field(default_factory=list)
+    driver: str = "local"
+    driver_options: dict[str, str] | None = None
 
     def describe(self) -> dict[str, Any]:
         """As `docker inspect` shows it."""
@@ -149,6 +151,8 @@ def parse_mount(given: Mapping[str, Any]) -> MountPoint:
             anonymous=not source,
             copy=not options.get("NoCopy", False),
             labels=options.get("Labels"),
+            driver=(options.get("DriverConfig") or {}).get("Name") or "local",
+            driver_options=(options.get("DriverConfig") or {}).get("Options"),
         )
     if source:
         raise InvalidParameter('invalid mount config for type "tmpfs": field Source must not be specified')
@@ -215,7 +219,13 @@ def resolve(point: MountPoint, volumes: Volumes, container_id: str) -> bool:
         return False
     if point.type != "volume":
         return False
-    point.name = volumes.create(point.name, labels=point.labels, anonymous=point.anonymous)
+    point.name = volumes.create(
+        point.name,
+        driver=point.driver,
+        labels=point.labels,
+        options=point.driver_options,
+        anonymous=point.anonymous,
+    )
     point.source = str(volumes.directory(point.name))
     volumes.use(point.name, container_id)
     return not os.listdir(point.source)

@@ -128,6 +128,10 @@ class Request:
         """Take the connection over: answers 101 when the client asked to upgrade, else a bare 200."""
         return await self.connection.hijack(self, content_type)
 
+    async def take_over(self, head: bytes) -> HijackedStream:
+        """Take the connection over with an answer of one's own."""
+        return await self.connection.take_over(head)
+
     async def unless_disconnected(self, work: Coroutine[Any, Any, T]) -> T:
         """Await `work`, cancelled as soon as the client goes away.
 
@@ -479,15 +483,17 @@ class Connection(asyncio.Protocol):
         return ("\r\n".join(lines) + "\r\n\r\n").encode("utf-8", "surrogateescape")
 
     async def hijack(self, request: Request, content_type: str) -> HijackedStream:
+        if request.headers.get("upgrade"):
+            headers = {"Content-Type": content_type, "Connection": "Upgrade", "Upgrade": "tcp"}
+            return await self.take_over(self._head(101, headers))
+        return await self.take_over(self._head(200, {"Content-Type": content_type}))
+
+    async def take_over(self, head: bytes) -> HijackedStream:
         incoming = ByteQueue(self._transport.pause_reading, self._resume_reading)
         if self._upgrade_tail:
             incoming.feed(self._upgrade_tail)
         self._incoming = incoming
-        if request.headers.get("upgrade"):
-            headers = {"Content-Type": content_type, "Connection": "Upgrade", "Upgrade": "tcp"}
-            await self.write(self._head(101, headers))
-        else:
-            await self.write(self._head(200, {"Content-Type": content_type}))
+        await self.write(head)
         return HijackedStream(self, incoming)
 
     async def write(self, data: bytes) -> None:

@@ -5,15 +5,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import sqlite3
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, BinaryIO
 
-from labkernel.engine.errors import NotFound
+from labkernel.engine.errors import InvalidParameter, NotFound
 from labkernel.engine.image import config as image_config
 from labkernel.engine.image import deletion, loading, saving
 from labkernel.engine.image.changeset import Limit
@@ -129,6 +130,18 @@ class Images:
         """All tags of a repository (`docker.io/library/busybox`), sorted."""
         found = (parse_reference(row[0]) for row in self._database.rows(_TAGS))
         return [reference for reference in found if reference.name == repository_name]
+
+    def lineage(self, names: Iterable[str]) -> frozenset[str]:
+        """The ids of these images and of all that they were built on here; unknown names are passed over."""
+        found: set[str] = set()
+        for name in names:
+            image: Image | None = None
+            with contextlib.suppress(NotFound, InvalidParameter):
+                image = self.resolve(name)
+            while image is not None and image.id not in found:
+                found.add(image.id)
+                image = self._parent(image)
+        return frozenset(found)
 
     def children(self, image_id: str) -> ImageList:
         """The images that were built on this one here."""

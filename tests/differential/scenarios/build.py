@@ -90,6 +90,22 @@ def cache(api: Recorder) -> None:
     assert _build(api, "without the cache", _context(dockerfile, {"a": "1"}), "nocache=1") != first
 
 
+def cache_from(api: Recorder) -> None:
+    """Only what the named images were built of is taken for done."""
+    context = _context("FROM busybox\nENV FOO=bar\nRUN touch baz\nRUN touch bax\n")
+    longer = _context("FROM busybox\nENV FOO=bar\nRUN touch baz\nRUN touch bax\nRUN touch more\n")
+    _build(api, "first", context, "t=me/first")
+    _build(api, "longer", longer, "t=me/longer")
+    for name, images in {"all": ["me/longer"], "some": ["nothing", "me/first"], "none": ["nothing"]}.items():
+        _build(api, name, longer, f"t=me/{name}&cachefrom={quote(json.dumps(images))}")
+    _build(api, "no list", context, "cachefrom=x")
+
+
+def added_hosts(api: Recorder) -> None:
+    context = _context("FROM busybox\nRUN grep 10.0.0 /etc/hosts && ping -c1 one.test >/dev/null\n")
+    _build(api, "two", context, "extrahosts=one.test:127.0.0.1&extrahosts=two.test:10.0.0.2")
+
+
 def stages(api: Recorder) -> None:
     dockerfile = (
         "FROM busybox AS one\nRUN echo made > /made\nFROM busybox\nCOPY --from=one /made /got\nRUN cat /got\n"

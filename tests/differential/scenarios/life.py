@@ -227,6 +227,69 @@ def listing(api: Recorder) -> None:
     api.get("all that is no truth value", "/containers/json?all=maybe", read=list_of_names)
 
 
+def listing_by_port(api: Recorder) -> None:
+    exposed: Any = {"443/tcp": {}, "80/tcp": {}, "53/udp": {}}
+    ports = {"80/tcp": [{"HostPort": "18080"}], "53/udp": [{"HostPort": "15353"}]}
+    api.run("web", "sleep", "1000", HostConfig={"PortBindings": ports}, ExposedPorts=exposed)
+    api.create("made", ExposedPorts={"443/tcp": {}})
+    names = lambda body: [item["Names"] for item in json.loads(body)]  # noqa: E731
+    for key in ("publish", "expose"):
+        for port in (
+            "80",
+            "443",
+            "18080",
+            "15353",
+            "15353/udp",
+            "18000-18100/tcp",
+            "53/udp",
+            "50-60",
+            "x",
+            "",
+        ):
+            filters = quote(json.dumps({key: [port]}))
+            api.get(f"{key} {port!r}", f"/containers/json?all=1&filters={filters}", read=names)
+
+
+def filters_of_prunes(api: Recorder) -> None:
+    """What is pruned is none of theirs: only whether the filter makes sense."""
+    for kind in ("containers", "images"):
+        for name, until in {
+            "words": ["soon"],
+            "two": ["1h", "2h"],
+            "no time": [""],
+            "a time and more": ["1h30x"],
+            "a date": ["2020-01-01"],
+            "minutes": ["2020-01-01T10:00"],
+            "seconds": ["1577836800"],
+            "a fraction": ["1577836800.5"],
+        }.items():
+            filters = quote(json.dumps({"until": until}))
+            api.post(f"{kind} until {name}", f"/{kind}/prune?filters={filters}")
+    for kind in ("containers", "images", "volumes"):
+        for wanted in ({"colour": ["x"]}, {"label": ["x"], "label!": ["y"]}):
+            api.post(f"{kind} by {sorted(wanted)}", f"/{kind}/prune?filters={quote(json.dumps(wanted))}")
+    api.post("volumes until", f"/volumes/prune?filters={quote(json.dumps({'until': ['1h']}))}")
+    api.get("volumes that dangle perhaps", f"/volumes?filters={quote(json.dumps({'dangling': ['x']}))}")
+
+
+def pruning_by_age(api: Recorder) -> None:
+    api.finish("box", "true", Labels={"keep": "yes"})
+    api.finish("other", "true")
+    api.know(api.need("POST", "/commit?container=box&changes=LABEL%20a=b").json()["Id"], "image")
+    for until in ("2h", "2020-01-01T00:00:00Z"):
+        filters = quote(json.dumps({"until": [until]}))
+        api.post(f"containers until {until}", f"/containers/prune?filters={filters}")
+        api.post(f"images until {until}", f"/images/prune?filters={filters}")
+    wanted = quote(json.dumps({"until": ["1ns"], "label!": ["keep"]}))
+    api.post("containers that are older and unlabelled", f"/containers/prune?filters={wanted}")
+    wanted = quote(json.dumps({"until": ["4000000000"]}))
+    api.post("containers of today", f"/containers/prune?filters={wanted}")
+    wanted = quote(json.dumps({"label": ["a=c"]}))
+    api.post("images with another label", f"/images/prune?filters={wanted}")
+    wanted = quote(json.dumps({"until": ["4000000000"], "label": ["a=b"]}))
+    api.post("images of today with the label", f"/images/prune?filters={wanted}")
+
+
 def pruning(api: Recorder) -> None:
     api.finish("ended", "sh", "-c", "echo 12345 > /file")
     api.create("made", Labels={"keep": ""})

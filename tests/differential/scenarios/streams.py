@@ -214,3 +214,50 @@ def input_without_a_reader(api: Recorder) -> None:
     for _ in wait_until(0.3):
         status = api.need("GET", "/containers/box/json").json()["State"]["Status"]
     api.note("status", status)
+
+
+def log_details(api: Recorder) -> None:
+    options = {"labels": "a,missing", "env": "E", "env-regex": "^OTHER", "tag": "{{.Name}} of {{.ImageName}}"}
+    logs = {"LogConfig": {"Type": "json-file", "Config": options}}
+    config = {"Labels": {"a": "x y&z=", "b": "2"}, "Env": ["E=1", "OTHER_1=2", "NOT=3"], "HostConfig": logs}
+    api.finish("box", "sh", "-c", "echo one; echo two >&2", **config)
+    api.finish("plain", "echo", "three")
+    for name in ("box", "plain"):
+        api.get(f"{name} with details", f"/containers/{name}/logs?stdout=1&stderr=1&details=1", streams)
+        url = f"/containers/{name}/logs?stdout=1&stderr=1&details=1&timestamps=1"
+        api.get(f"{name} with details and times", url, streams)
+        api.get(f"{name} without", f"/containers/{name}/logs?stdout=1&stderr=1", streams)
+
+
+def rotated_logs(api: Recorder) -> None:
+    for name, options in {
+        "three": {"max-size": "1k", "max-file": "3"},
+        "one": {"max-size": "1k"},
+        "compressed": {"max-size": "1k", "max-file": "3", "compress": "true"},
+    }.items():
+        logs = {"LogConfig": {"Type": "json-file", "Config": options}}
+        api.finish(name, "sh", "-c", "for i in $(seq 100 200); do echo line $i; done", HostConfig=logs)
+        api.get(name, f"/containers/{name}/logs?stdout=1", streams)
+        api.get(f"the end of {name}", f"/containers/{name}/logs?stdout=1&tail=20", streams)
+
+
+def log_drivers(api: Recorder) -> None:
+    for name, kind, options in (
+        ("unknown", "paper", {}),
+        ("option", "json-file", {"colour": "blue"}),
+        ("local option", "local", {"labels": "a"}),
+        ("bad size", "json-file", {"max-size": "0"}),
+        ("bad size in words", "json-file", {"max-size": "big"}),
+        ("bad files", "json-file", {"max-size": "1k", "max-file": "0"}),
+        ("bad compressed", "json-file", {"max-size": "1k", "compress": "true"}),
+    ):
+        logs = {"LogConfig": {"Type": kind, "Config": options}}
+        created = api.post(
+            name, "/containers/create", {"Image": "busybox", "Cmd": ["true"], "HostConfig": logs}
+        )
+        if created.status == 201:
+            api.post(f"{name}: start", f"/containers/{created.json()['Id']}/start")
+    for kind in ("none", "local"):
+        api.finish(kind, "echo", "hello", HostConfig={"LogConfig": {"Type": kind, "Config": {}}})
+        api.get(f"logs of {kind}", f"/containers/{kind}/logs?stdout=1", streams)
+        api.note(f"path of {kind}", api.need("GET", f"/containers/{kind}/json").json()["LogPath"])

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from labkernel.engine.build.quoting import duration, plain_list, quote, quote_list, quote_number
+from labkernel.engine.build.quoting import plain_list, quote, quote_list, quote_number
+from labkernel.engine.timestamps import duration
 
 SECOND = 10**9
 

@@ -117,7 +117,7 @@ def test_ports_without_a_protocol_are_tcp() -> None:
         ({"HostConfig": {"ExtraHosts": ["a:nowhere"]}}, 'invalid IP address in add-host: "nowhere"'),
         (
             {"HostConfig": {"LogConfig": {"Type": "syslog"}}},
-            'logger: no log driver named "syslog" is registered',
+            'error looking up logging plugin syslog: plugin "syslog" not found',
         ),
     ],
 )
@@ -134,9 +134,22 @@ def test_hosts_that_are_added(entry: str) -> None:
     assert validate(config, host_config) == []
 
 
-def test_what_is_not_done_is_a_warning() -> None:
-    config, host_config = complete({"Healthcheck": {"Test": ["CMD", "true"]}})
-    assert any("health check" in text for text in validate(config, host_config))
+@pytest.mark.parametrize(
+    ("given", "own", "merged"),
+    [
+        ({"Test": ["CMD", "a"]}, None, {"Test": ["CMD", "a"]}),
+        (None, {"Test": ["CMD", "b"], "Retries": 2}, {"Test": ["CMD", "b"], "Retries": 2}),
+        (
+            {"Test": ["CMD", "a"], "Interval": 5, "Retries": 3},
+            {"Interval": 7, "Retries": 0, "Test": []},
+            {"Test": ["CMD", "a"], "Interval": 7, "Retries": 3},
+        ),
+    ],
+)
+def test_a_health_check_is_completed_from_the_image(given: Any, own: Any, merged: Any) -> None:
+    config, _ = complete({"Cmd": ["x"], "Healthcheck": own})
+    merge_image(config, {"Healthcheck": given})
+    assert config["Healthcheck"] == merged
 
 
 @pytest.mark.parametrize(

@@ -13,9 +13,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from labkernel.engine.containers.log_files import Rotation
 from labkernel.engine.containers.logs import PART, Entry, Log
 from labkernel.engine.errors import InvalidParameter
 from labkernel.engine.timestamps import parse_time, rfc3339
+from tests.support.room import wait_until
 
 
 async def _all(entries: AsyncIterator[Entry]) -> list[Entry]:
@@ -216,3 +218,118 @@ def test_times(text: str, wanted: str) -> None:
 def test_no_times(text: str) -> None:
     with pytest.raises(InvalidParameter):
         parse_time(text)
+
+
+# rotation
+
+
+def _lines(first: int, last: int) -> list[bytes]:
+    return [b"%06d\n" % number for number in range(first, last)]
+
+
+def _filled(path: Path, rotation: Rotation, count: int = 100) -> Log:
+    log = Log(path, rotation=rotation)
+    log.open()
+    for line in _lines(0, count):
+        log.write("stdout", line)
+    return log
+
+
+def _record_size(path: Path) -> int:
+    return written(path, b"000000\n").path.stat().st_size
+
+
+def test_a_full_file_is_followed_by_another(tmp_path: Path) -> None:
+    size = _record_size(tmp_path / "one")
+    log = _filled(tmp_path / "log", Rotation(10 * size, 3))
+    log.close()
+    assert sorted(path.name for path in tmp_path.glob("log*")) == ["log", "log.1", "log.2"]
+    assert {path.stat().st_size for path in tmp_path.glob("log*")} == {10 * size}
+    assert read(log) == _lines(70, 100)
+
+
+def test_one_file_begins_anew(tmp_path: Path) -> None:
+    log = _filled(tmp_path / "log", Rotation(10 * _record_size(tmp_path / "one")), 25)
+    log.close()
+    assert [path.name for path in tmp_path.glob("log*")] == ["log"]
+    assert read(log) == _lines(20, 25)
+
+
+def test_a_line_larger_than_a_file_is_written_whole(tmp_path: Path) -> None:
+    log = Log(tmp_path / "log", rotation=Rotation(10, 3))
+    log.write("stdout", b"x" * 100 + b"\n" + b"y\n")
+    log.close()
+    assert read(log) == [b"x" * 100 + b"\n", b"y\n"]
+
+
+@pytest.mark.parametrize("compress", [False, True])
+@pytest.mark.parametrize("tail", [0, 1, 5, 10, 11, 29, 30, 31, 1000])
+def test_the_tail_reaches_into_older_files(tmp_path: Path, tail: int, compress: bool) -> None:
+    log = _filled(tmp_path / "log", Rotation(10 * _record_size(tmp_path / "one"), 3, compress))
+    log.close()
+    assert read(log, tail=tail) == _lines(max(70, 100 - tail), 100)
+
+
+def test_older_files_are_compressed(tmp_path: Path) -> None:
+    log = _filled(tmp_path / "log", Rotation(10 * _record_size(tmp_path / "one"), 3, True))
+    log.close()
+    for _ in wait_until(5, 0.01):
+        if sorted(path.name for path in tmp_path.glob("log*")) == ["log", "log.1.gz", "log.2.gz"]:
+            break
+    else:
+        raise AssertionError(f"not compressed: {list(tmp_path.iterdir())}")
+    assert read(log) == _lines(70, 100)
+
+
+@given(
+    st.integers(1, 400),
+    st.integers(1, 4),
+    st.lists(st.binary(max_size=60).map(lambda b: b + b"\n"), max_size=30),
+)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)
+def test_what_is_kept_is_the_end(tmp_path: Path, size: int, files: int, pieces: list[bytes]) -> None:
+    for left in tmp_path.iterdir():
+        left.unlink()
+    log = Log(tmp_path / "log", rotation=Rotation(size, files))
+    for piece in pieces:
+        log.write("stdout", piece)
+    log.close()
+    lines = [line.decode("utf-8", "replace").encode() for line in b"".join(pieces).split(b"\n")[:-1]]
+    kept = read(log)
+    assert kept == [line + b"\n" for line in lines[len(lines) - len(kept) :]]
+    assert len(list(tmp_path.iterdir())) <= files
+    assert bool(kept) == bool(pieces)
+
+
+@pytest.mark.parametrize("begun", [0, 25])
+def test_followers_get_every_line_over_rotations(tmp_path: Path, begun: int) -> None:
+    async def follow() -> list[bytes]:
+        log = _filled(tmp_path / "log", Rotation(10 * _record_size(tmp_path / "one"), 3), begun)
+        follower = asyncio.create_task(_all(log.read(follow=True)))
+        for line in _lines(begun, 100):
+            await asyncio.sleep(0.002)
+            log.write("stdout", line)
+        await asyncio.sleep(0.05)
+        log.close()
+        return [entry.line for entry in await asyncio.wait_for(follower, 5)]
+
+    assert asyncio.run(follow()) == _lines(0, 100)
+
+
+def test_a_new_engine_goes_on_where_the_last_one_stopped(tmp_path: Path) -> None:
+    rotation = Rotation(10 * _record_size(tmp_path / "one"), 3)
+    _filled(tmp_path / "log", rotation, 15).close()
+    log = Log(tmp_path / "log", rotation=rotation)
+    for line in _lines(15, 32):
+        log.write("stdout", line)
+    log.close()
+    assert read(log) == _lines(10, 32)
+
+
+def test_attributes_are_noted_with_every_line(tmp_path: Path) -> None:
+    log = Log(tmp_path / "log", attributes=lambda: {"a": "b"})
+    log.open()
+    log.write("stderr", b"x\n")
+    log.close()
+    assert [*json.loads(log.path.read_bytes())] == ["log", "stream", "attrs", "time"]
+    assert [entry.attributes for entry in asyncio.run(_all(log.read()))] == [{"a": "b"}]

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import time
 from datetime import datetime
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from labkernel.engine.containers.inspect import check_filters, shell_words
 from labkernel.engine.containers.names import PEOPLE, QUALITIES, random_name
 from labkernel.engine.containers.processes import parse_ps
-from labkernel.engine.containers.state import State
+from labkernel.engine.containers.state import KEPT_RESULTS, Health, State
 from labkernel.engine.errors import InvalidParameter
 from labkernel.engine.timestamps import ZERO, ago, rfc3339
 
@@ -56,9 +57,58 @@ def test_the_status_column() -> None:
     assert State("removing").sentence() == "Removal In Progress"
 
 
+def _result(code: int) -> dict[str, Any]:
+    return {"Start": ZERO, "End": ZERO, "ExitCode": code, "Output": ""}
+
+
+def test_health_follows_the_results() -> None:
+    health = Health()
+    found = []
+    for code in (1, 1, 0, 1, 0, 1, 1, 1):
+        health.take(_result(code), counts=True, retries=2)
+        found.append((health.status, health.failing_streak))
+    assert [status for status, _ in found] == [
+        *("starting", "unhealthy", "healthy", "healthy", "healthy", "healthy", "unhealthy", "unhealthy")
+    ]
+    assert [streak for _, streak in found] == [1, 2, 0, 1, 0, 1, 2, 3]
+    assert [result["ExitCode"] for result in health.results] == [1, 0, 1, 1, 1]
+    assert len(health.results) == KEPT_RESULTS
+
+
+def test_failures_in_the_start_period_count_once_it_was_healthy() -> None:
+    health = Health()
+    for _ in range(9):
+        health.take(_result(1), counts=False, retries=1)
+    assert (health.status, health.failing_streak) == ("starting", 0)
+    health.take(_result(0), counts=False, retries=1)
+    health.take(_result(-1), counts=False, retries=1)
+    assert (health.status, health.failing_streak) == ("unhealthy", 1)
+
+
+def test_a_restart_forgets_the_status_and_keeps_the_results() -> None:
+    health = Health("unhealthy", 7, [_result(1)])
+    health.restart()
+    assert health.describe() == {"Status": "starting", "FailingStreak": 0, "Log": [_result(1)]}
+
+
+@pytest.mark.parametrize(
+    ("health", "remark"),
+    [("starting", " (health: starting)"), ("healthy", " (healthy)"), ("unhealthy", " (unhealthy)")],
+)
+def test_health_is_in_the_status_column(health: str, remark: str) -> None:
+    state = State("running", started_at=rfc3339(time.time_ns() - 3_500_000_000), health=Health(health))
+    assert state.sentence() == f"Up 3 seconds{remark}"
+    state.status = "paused"
+    assert state.sentence() == "Up 3 seconds (Paused)"
+    state.status, state.finished_at = "exited", state.started_at
+    assert state.sentence() == "Exited (0) 3 seconds ago"
+
+
 def test_a_state_is_stored_and_read_back() -> None:
     state = State("exited", exit_code=3, error="x", oom_killed=True, finished_at=rfc3339())
-    assert State(**state.stored()) == state
+    assert State.restored(state.stored()) == state
+    state.health = Health("healthy", 0, [_result(0)])
+    assert State.restored(state.stored()) == state
 
 
 @given(st.integers(0, 4_000_000_000 * 10**9))

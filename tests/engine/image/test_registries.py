@@ -94,6 +94,18 @@ def test_there_and_back(images: Images, web: Image, other: Images, registry: str
     assert pull(other, f"{registry}/me/web@{digest}")[0].id == web.id
 
 
+def test_what_a_name_stands_for(images: Images, web: Image, registry: str) -> None:
+    name = f"{registry}/me/described:v1"
+    push(images, web, name)
+    found = asyncio.run(Registries(images).describe(parse_reference(name), None))
+    seen = json.loads(skopeo("inspect", "--tls-verify=false", f"docker://{name}"))
+    assert found["Descriptor"]["digest"] == seen["Digest"]
+    assert found["Descriptor"]["mediaType"] == manifests.DOCKER_MANIFEST
+    assert found["Platforms"] == [{"architecture": seen["Architecture"], "os": seen["Os"]}]
+    with pytest.raises(NotFound):
+        asyncio.run(Registries(images).describe(parse_reference(f"{registry}/me/described:v2"), None))
+
+
 def test_skopeo_agrees(images: Images, web: Image, other: Images, registry: str, place: Path) -> None:
     push(images, web, f"{registry}/skopeo/web:v1")
     source = f"docker://{registry}/skopeo/web:v1"
