@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import hashlib
 import os
 import pty
@@ -430,3 +431,20 @@ def test_stalled_uploads_do_not_stop_the_engine(lab: Daemon) -> None:
     for connection in stalled:
         connection.close()
     assert ran == ["well\n"]
+
+
+def test_execs_of_a_container_that_ends_are_answered(lab: Daemon) -> None:
+    """Each comes to an end, whenever in its birth the container was killed."""
+    for number in range(20):
+        lab.http.call("POST", "/containers/create?name=brief", {"Image": "busybox", "Cmd": ["sleep", "100"]})
+        lab.http.call("POST", "/containers/brief/start")
+        wanted = {"Cmd": ["true"], "AttachStdout": True}
+        made = [lab.http.call("POST", "/containers/brief/exec", wanted).json()["Id"] for _ in range(4)]
+        with concurrent.futures.ThreadPoolExecutor(4) as pool:
+            starts = [
+                pool.submit(lab.http.call, "POST", f"/exec/{each}/start", {"Detach": True}) for each in made
+            ]
+            time.sleep(number * 0.0003)
+            assert lab.http.call("DELETE", "/containers/brief?force=1").status == 204
+            assert {start.result(20).status for start in starts} <= {200, 400, 404, 409}
+    assert "Traceback" not in lab.log.read_text()
