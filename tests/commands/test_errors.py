@@ -61,10 +61,9 @@ def test_the_way_back_to_our_own_engine(
 def test_what_our_own_engine_advises_is_shown(engine: Daemon) -> None:
     """In an answer, and at the end of a stream; the marked lines of a Dockerfile are shown otherwise."""
     run = Commands(engine)
-    with pytest.raises(CommandError, match="not offered yet") as raised:
-        run("network", "create", "mine")
-    assert raised.value.hint is not None
-    assert raised.value.hint.startswith("on the network bridge")
+    with pytest.raises(CommandError, match='plugin "pigeon" not found') as raised:
+        run("network", "create", "-d", "pigeon", "mine")
+    assert raised.value.hint == "the network driver offered is bridge"
     with pytest.raises(CommandError, match="is not a directory") as raised:
         run("build", "-", stdin=b"FROM busybox\nWORKDIR /etc/passwd\n")
     assert raised.value.hint == "WORKDIR needs a folder, or a name not yet in use"

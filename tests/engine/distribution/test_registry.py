@@ -343,20 +343,3 @@ def test_a_document_longer_than_any() -> None:
 
 
 # --- docker login
-
-
-def test_a_login_with_a_password(password_registry: str) -> None:
-    opened(password_registry, "", credentials=CREDENTIALS).greet()
-    with pytest.raises(Unauthorized):
-        opened(password_registry, "", credentials=Credentials(USER, "wrong")).greet()
-
-
-def test_a_login_with_a_token(token_registry: tuple[str, TokenServer]) -> None:
-    domain, _ = token_registry
-    opened(domain, "", credentials=CREDENTIALS).greet()
-    with pytest.raises(Unauthorized):
-        opened(domain, "", credentials=Credentials(USER, "wrong")).greet()
-
-
-def test_a_login_where_none_is_needed(registry: str) -> None:
-    opened(registry, "", credentials=CREDENTIALS).greet()
