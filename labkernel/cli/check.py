@@ -35,7 +35,7 @@ def check(invocation: Invocation, console: Console) -> Result:
 
 def _check(invocation: Invocation, as_json: bool) -> Result:
     from labkernel.course import Lab, find_exercise, run_checks
-    from labkernel.course.run import not_run
+    from labkernel.course.run import same_for_all
     from labkernel.notebook.check_report import CheckReport
 
     exercise = find_exercise(invocation.arguments[0] if invocation.arguments else None)
@@ -44,7 +44,7 @@ def _check(invocation: Invocation, as_json: bool) -> Result:
     try:
         client = connect(engine_host())
     except CommandError as error:
-        report = not_run(exercise, error.text, names)
+        report = same_for_all(exercise, "error", error.text, names)
     else:
         with contextlib.closing(client):
             report = run_checks(exercise, Lab(client, exercise.directory), names)

@@ -44,15 +44,8 @@ def grade(invocation: Invocation, console: Console) -> Result:
     )
     records = grading.records.values()
     if options["json"]:
-        found = [
-            {
-                "learner": record.learner,
-                "state": record.state,
-                "points": record.points,
-                "max_points": record.max_points,
-            }
-            for record in records
-        ]
+        shown = ("learner", "state", "points", "max_points")
+        found = [{name: getattr(record, name) for name in shown} for record in records]
         form = {"exercise": grading.exercise, "submissions": found}
         return Text(json.dumps(form, indent=1, ensure_ascii=False), exit_code=grading.exit_code)
     rows = [[r.learner, number(r.points), number(r.max_points), r.state] for r in records]

@@ -18,6 +18,8 @@ class Result:
     """The outcome of a command. `text` has no final newline; "" prints nothing."""
 
     exit_code: int = 0
+    is_shown: bool = False
+    """The cell shows it already, in an output of its own."""
 
     @property
     def text(self) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,9 +56,7 @@ class Lab:
         try:
             return Image(name, self.client.api.inspect_image(name), self)
         except NotFound:
-            near = nearest(name, local_names(self.client))
-            found = f"; there is {near}" if near else ""
-            raise Failed(f"there is no image {name}{found}") from None
+            raise _missing("image", name, local_names(self.client)) from None
 
     def versions(self, repository: str) -> list[Image]:
         """The images of a repository that are here, whatever their tags: golang, golang:1.27..."""
@@ -72,9 +70,7 @@ class Lab:
         try:
             return Container(name, self.client.api.inspect_container(name), self)
         except NotFound:
-            near = nearest(name, container_names(self.client))
-            found = f"; there is {near}" if near else ""
-            raise Failed(f"there is no container {name}{found}") from None
+            raise _missing("container", name, container_names(self.client)) from None
 
     def running(self, name: str) -> Container:
         """A container that runs. Raises Failed where there is none, or where it has ended: with how."""
@@ -207,6 +203,11 @@ class Lab:
     def get(self, port: int, path: str = "/", *, patience: float = PATIENCE) -> str:
         """What answers on a published port of this machine to GET. Raises Failed: silence, or not 200."""
         return get(self.machine, port, path, patience=patience, most=MOST)
+
+
+def _missing(what: str, name: str, known: Collection[str]) -> Failed:
+    near = nearest(name, known)
+    return Failed(f"there is no {what} {name}" + (f"; there is {near}" if near else ""))
 
 
 def _is_timeout(error: Exception) -> bool:

@@ -37,6 +37,16 @@ class Report:
     checks: Sequence[Checked]
 
     @property
+    def points(self) -> float | None:
+        """The sum; None as long as one of them is not known."""
+        known = [checked.points for checked in self.checks if checked.points is not None]
+        return sum(known) if len(known) == len(self.checks) else None
+
+    @property
+    def max_points(self) -> float:
+        return sum(checked.max_points for checked in self.checks)
+
+    @property
     def passed(self) -> bool:
         return all(checked.outcome == "pass" for checked in self.checks)
 

@@ -31,12 +31,12 @@ def run_checks(
     return Report(exercise.name, [done[check.name] for check in chosen])
 
 
-def not_run(exercise: Exercise, why: str, names: Collection[str] = ()) -> Report:
-    """The report where no check could be run, because of something that is not the learner's doing."""
+def same_for_all(exercise: Exercise, outcome: Outcome, message: str, names: Collection[str] = ()) -> Report:
+    """A report in which all checks, or those of `names`, have one outcome for one reason: none was run."""
     return Report(
         exercise.name,
         [
-            Checked(check.name, check.title, "error", exercise.points(check.name), why)
+            Checked(check.name, check.title, outcome, exercise.points(check.name), message)
             for check in _chosen(exercise, names)
         ],
     )

@@ -64,10 +64,8 @@ _STYLE_HASH = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode(
 def page(learner: str, graded: Graded) -> str:
     """The page as HTML. It is the same for the same result."""
     report = graded.report
-    points = [checked.points for checked in report.checks]
-    known = None if None in points else sum(amount or 0 for amount in points)
-    total = number(sum(checked.max_points for checked in report.checks))
-    achieved = f"<b>{number(known)}</b> of {total} points" if known is not None else "not graded yet"
+    known, total = number(report.points), number(report.max_points)
+    achieved = f"<b>{known}</b> of {total} points" if known else "not graded yet"
     state = _STATES[graded.state].format(_text(graded.reason))
     cells = "".join(_cell(cell) for cell in graded.cells)
     return f"""<!DOCTYPE html>

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from labkernel.commands import CommandError
+from labkernel.course.run import same_for_all
 from labkernel.grading.assignment import Assignment
 from labkernel.grading.boxes import Boxes, boxes_for
 from labkernel.grading.digest import digest
@@ -20,7 +21,7 @@ from labkernel.grading.feedback import page
 from labkernel.grading.gradebook import gradebook, number
 from labkernel.grading.rebuild import answers, rebuilt
 from labkernel.grading.records import Record, Records
-from labkernel.grading.result import Graded, same_for_all
+from labkernel.grading.result import Graded
 from labkernel.grading.sandbox import SandboxError
 from labkernel.grading.submission_run import SubmissionRun
 from labkernel.grading.submissions import Submission, Unreadable, read_submission

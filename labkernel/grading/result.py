@@ -32,13 +32,6 @@ class Graded:
     cells: tuple[RanCell, ...] = ()
 
 
-def same_for_all(exercise: Exercise, outcome: Outcome, message: str) -> Report:
-    """A report in which every check has the same outcome, for one and the same reason."""
-    return Report(
-        exercise.name, [checked(exercise, check.name, outcome, message) for check in exercise.checks]
-    )
-
-
 def checked(exercise: Exercise, name: str, outcome: Outcome, message: str) -> Checked:
     [title] = [check.title for check in exercise.checks if check.name == name]
     return Checked(name, title, outcome, exercise.points(name), message)

@@ -15,13 +15,13 @@ from labkernel.notebook.style import (
     BOX,
     FAILED,
     FAINT,
-    LINE,
     MONOSPACE,
     MUTED,
     OWN,
     SHARED,
     div,
     escape,
+    frame,
     scrolling,
     span,
 )
@@ -48,8 +48,6 @@ class BuildReport(Result):
     seconds: float
     stack: Stack
     before: str = ""
-    is_shown: bool = False
-    """The cell shows it already, in place of the build's progress."""
     sizes: dict[int, int] = field(init=False)
     """Step number -> bytes of the layer it made."""
 
@@ -87,7 +85,7 @@ class BuildReport(Result):
         return div(
             BOX,
             before,
-            div(f"border:{LINE};border-radius:5px;overflow:hidden", *rows),
+            frame(*rows),
             div("margin:5px 0 2px 0", "✔ ", escape(self.verdict)),
         ) + stack_html(self.stack)
 
@@ -101,7 +99,7 @@ def running_html(stream: BuildStream, under_way: Sequence[str], *, failed: bool 
     if step is None:
         tail = "\n".join([*stream.before.splitlines(), *under_way][-_RUNNING_LINES:])
         state = scrolling(tail) if tail.strip() else span(MUTED, "preparing the build …")
-        return div(BOX, state, div(f"border:{LINE};border-radius:5px;overflow:hidden", *rows) if rows else "")
+        return div(BOX, state, frame(*rows) if rows else "")
     if failed and rows and step.is_done:
         rows.pop()
     mark = span("font-weight:bold", "✘") if failed else "▶"
@@ -111,7 +109,7 @@ def running_html(stream: BuildStream, under_way: Sequence[str], *, failed: bool 
         _row(mark, step, stream.total, FAILED if failed else FAINT, duration(spent), "")
         + (div("padding:0 10px", scrolling(output)) if output.strip() else "")
     )
-    return div(BOX, div(f"border:{LINE};border-radius:5px;overflow:hidden", *rows))
+    return div(BOX, frame(*rows))
 
 
 def running_text(stream: BuildStream, under_way: Sequence[str], *, failed: bool = False) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from labkernel.commands import CommandError
 from labkernel.course import Check, Checked, Exercise, Lab, Report, find_exercise, run_checks
-from labkernel.course.run import not_run
+from labkernel.course.run import same_for_all
 from labkernel.notebook.check_report import CheckReport, running_html, running_text
 from labkernel.notebook.live import Live
 
@@ -59,7 +59,7 @@ class Checker:
             with connect() as client:
                 return run_checks(exercise, Lab(client, exercise.directory), names, begun=under_way)
         except CommandError as error:  # no engine answers
-            return not_run(exercise, error.text, names)
+            return same_for_all(exercise, "error", error.text, names)
 
 
 class _UnderWay:

@@ -14,13 +14,13 @@ from labkernel.notebook.style import (
     BOX,
     FAILED,
     FAINT,
-    LINE,
     MONOSPACE,
     MUTED,
     SHARED,
     WRITABLE,
     div,
     escape,
+    frame,
     span,
 )
 
@@ -35,8 +35,6 @@ class CheckReport(Result):
 
     report: Report
     hints: Mapping[str, int]
-    is_shown: bool = False
-    """The cell shows it already, in place of the checks under way."""
 
     def __post_init__(self) -> None:
         self.exit_code = self.report.exit_code
@@ -46,8 +44,7 @@ class CheckReport(Result):
         """Such as "01-web-base: 2 of 5 checks passed, 3 of 10 points"."""
         checks = self.report.checks
         text = f"{self.report.exercise}: {_number(checks, 'pass')} of {len(checks)} checks passed"
-        most = sum(checked.max_points for checked in checks)
-        if most:
+        if most := self.report.max_points:
             text += f", {sum(checked.points or 0 for checked in checks):g} of {most:g} points"
         unknown = _number(checks, "error")
         return text + (f"; {unknown} could not be checked, which is not your doing" if unknown else "")
@@ -119,7 +116,7 @@ def _row(colour: str, mark: str, title: str, name: str, points: str, below: Sequ
 
 
 def _list(rows: Sequence[str]) -> str:
-    return div(f"border:{LINE};border-radius:5px;overflow:hidden", *rows)
+    return frame(*rows)
 
 
 def prose(text: str) -> str:

@@ -16,8 +16,8 @@ def show(result: Result) -> None:
     """
     from IPython.display import display
 
-    if getattr(result, "is_shown", False):
-        vars(result)["is_shown"] = False  # a later cell that names it does show it
+    if result.is_shown:
+        result.is_shown = False  # a later cell that names it does show it
     elif isinstance(result, Picture) and result.show is not None:
         result.show()
     elif isinstance(result, Finished):

@@ -20,6 +20,7 @@ from labkernel.notebook.style import (
     WRITABLE,
     div,
     escape,
+    frame,
     key,
     span,
 )
@@ -113,7 +114,7 @@ def stack_html(stack: Stack) -> str:
     return div(
         f"{BOX};margin:6px 0 10px 0",
         div("margin-bottom:4px", title, span(MUTED, " · ", escape(summary(stack)))),
-        div(f"border:{LINE};border-radius:5px;overflow:hidden", *rows),
+        frame(*rows),
         div(f"margin-top:3px;font-size:11px;{MUTED}", *legend),
     )
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import contextvars
 import threading
+import uuid
 from collections.abc import Callable
-from typing import Any
 
 INTERVAL = 0.2
 """Seconds between two looks at whether there is something new to show."""
@@ -25,7 +25,7 @@ class Live:
     def __init__(self, render: Callable[[], tuple[str, str]]) -> None:
         self._render = render
         self._shown: tuple[str, str] | None = None
-        self._handle: Any = None
+        self._id = uuid.uuid4().hex
         self._ended = threading.Event()
         # Messages from the thread must name the same parent as the cell's own: copy what says so.
         context = contextvars.copy_context()
@@ -43,12 +43,9 @@ class Live:
 
         if shown == self._shown or not any(shown):
             return
-        self._shown = shown
+        again, self._shown = self._shown is not None, shown
         bundle = {"text/plain": shown[0], "text/html": shown[1]}
-        if self._handle is None:
-            self._handle = display(bundle, raw=True, display_id=True)  # type: ignore[no-untyped-call]
-        else:
-            self._handle.update(bundle, raw=True)
+        display(bundle, raw=True, display_id=self._id, update=again)  # type: ignore[no-untyped-call]
 
     def finish(self, shown: tuple[str, str] | None = None) -> None:
         """Stop watching; show `shown`, or what there is now, for good."""

@@ -13,24 +13,12 @@ import uuid
 from datetime import UTC, datetime
 from typing import Any
 
-from labkernel.commands import Result
+from labkernel.commands import Result, Text
 from labkernel.display import DisplayError, FrameBuffer, Screen, connect, windows
 from labkernel.notebook.views.picture import MIME
 
 INTERVAL = 3.0
 """Seconds between two pictures, at the least; a finished cell has one at once."""
-
-
-class ScreenPicture(Result):
-    """What is on a screen, as text; the output below the cell shows more."""
-
-    def __init__(self, text: str, *, is_shown: bool) -> None:
-        self._text = text
-        self.is_shown = is_shown
-
-    @property
-    def text(self) -> str:
-        return self._text
 
 
 class ScreenView:
@@ -44,21 +32,22 @@ class ScreenView:
         self._shown: bytes | None = None
         self._id = uuid.uuid4().hex
         self._revision = 0
-        self._handle: Any = None
         self._bundle: dict[str, Any] = {}
         self._lock = threading.Lock()
         self._ended = threading.Event()
 
-    def show(self) -> ScreenPicture:
-        """Put it below the cell, and keep it up to date there if the frontend can."""
+    def show(self) -> Result:
+        """Put it below the cell, and keep it up to date there if the frontend can. As text it is returned."""
         kernel = getattr(self._shell, "kernel", None)
         if kernel is None:
-            return ScreenPicture(self._text(), is_shown=False)
+            return Text(self._text())
         self._refresh()
         # Not with the cell's context: a message counts where it names the cell that runs as its parent.
         threading.Thread(target=self._watch, name="labkernel screen", daemon=True).start()
         self._shell.events.register("post_run_cell", self._cell_has_run)
-        return ScreenPicture(self._bundle["text/plain"], is_shown=True)
+        shown = Text(self._bundle["text/plain"])
+        shown.is_shown = True
+        return shown
 
     def end(self, note: str) -> None:
         """Leave the last picture, with a word on what has become of the screen."""
@@ -115,11 +104,8 @@ class ScreenView:
             "width": self.screen.width,
             "height": self.screen.height,
         }
-        bundle = {**self._bundle, MIME: data}
-        if self._handle is None:
-            self._handle = display(bundle, raw=True, display_id=True)  # type: ignore[no-untyped-call]
-        else:
-            self._handle.update(bundle, raw=True)
+        bundle, again = {**self._bundle, MIME: data}, self._revision > 1
+        display(bundle, raw=True, display_id=self._id, update=again)  # type: ignore[no-untyped-call]
 
     def _text(self) -> str:
         screen = self.screen

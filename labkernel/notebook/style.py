@@ -31,6 +31,11 @@ def span(style: str, *content: str) -> str:
     return f'<span style="{style}">{"".join(content)}</span>'
 
 
+def frame(*rows: str) -> str:
+    """Rows with a line around them all."""
+    return div(f"border:{LINE};border-radius:5px;overflow:hidden", *rows)
+
+
 def key(colour: str, text: str) -> str:
     """One entry of a legend."""
     square = (

@@ -6,7 +6,7 @@ import docker
 import pytest
 
 from labkernel.course import Check, Exercise, Lab, check, fail, run_checks
-from labkernel.course.run import LONGEST, not_run
+from labkernel.course.run import LONGEST, same_for_all
 
 
 @pytest.fixture
@@ -150,7 +150,7 @@ def test_a_message_is_text_of_a_readable_length(lab: Lab) -> None:
 
 
 def test_a_report_of_checks_that_could_not_be_run(lab: Lab) -> None:
-    report = not_run(exercise(passes, fails), "no engine", ["fails"])
+    report = same_for_all(exercise(passes, fails), "error", "no engine", ["fails"])
     assert [(c.name, c.outcome, c.points, c.max_points, c.message) for c in report.checks] == [
         ("fails", "error", None, 2, "no engine")
     ]

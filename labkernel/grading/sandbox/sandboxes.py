@@ -91,8 +91,8 @@ class Sandboxes:
                     "the exercise needs the network, and containers here do not reach the outside world",
                     "labkernel engine status says why; an engine run as root needs nothing more",
                 )
-            self._slots = Slots(client, _mark(), self._limits)
-            self._slots.remove_left(_is_alive)
+            self._slots = Slots(client, self._limits)
+            self._slots.remove_left()
             self._work.mkdir(parents=True, exist_ok=True)
             undo.callback(self._remove_slots)
             self._start_zygote(undo)
@@ -531,21 +531,3 @@ def _read_answer(answer: int, seconds: float, cancelled: threading.Event) -> Any
         return message["report"]
     except (ValueError, KeyError, TypeError):
         raise SandboxError("a check ended without an answer") from None
-
-
-def _mark() -> str:
-    """This run: a process and when it was started, since numbers are used again."""
-    return f"{os.getpid()}-{_started(os.getpid())}"
-
-
-def _is_alive(mark: str) -> bool:
-    pid, _, started = mark.partition("-")
-    return pid.isdigit() and _started(int(pid)) == started
-
-
-def _started(pid: int) -> str:
-    """The process's start time in clock ticks since boot (proc(5)), "" where there is none."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
-    except OSError:
-        return ""

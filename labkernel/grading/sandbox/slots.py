@@ -7,6 +7,7 @@ a container has. Sandboxes join them.
 from __future__ import annotations
 
 import io
+import os
 import tarfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -35,11 +36,10 @@ class Slot:
 
 
 class Slots:
-    """All slots of one grading run; `run` marks them, so that those of a killed run can be told."""
+    """All slots of one grading run, marked so that those of a killed run can be told."""
 
-    def __init__(self, client: DockerClient, run: str, limits: Limits) -> None:
+    def __init__(self, client: DockerClient, limits: Limits) -> None:
         self._client: Any = client
-        self._run = run
         self._limits = limits
         self._make_image()
 
@@ -49,10 +49,10 @@ class Slots:
             pass
         self._client.api.import_image_from_data(empty.getvalue(), repository=IMAGE)
 
-    def remove_left(self, is_alive: Any) -> None:
+    def remove_left(self) -> None:
         """Remove the slots of runs that are no more."""
         for container in self._client.api.containers(all=True, filters={"label": LABEL}):
-            if not is_alive(container["Labels"][LABEL]):
+            if not _is_alive(container["Labels"][LABEL]):
                 self._client.api.remove_container(container["Id"], force=True)
 
     def make(self, network: str) -> Slot:
@@ -68,7 +68,7 @@ class Slots:
                 pids_limit=4 * self._limits.processes,  # the warden looks closer
             )
             container = api.create_container(
-                IMAGE, _COMMAND, labels={LABEL: self._run}, host_config=config, stop_signal="SIGKILL"
+                IMAGE, _COMMAND, labels={LABEL: _mark()}, host_config=config, stop_signal="SIGKILL"
             )["Id"]
             api.start(container)
             pid = api.inspect_container(container)["State"]["Pid"]
@@ -103,3 +103,21 @@ class Slots:
 
 def _existing(paths: Sequence[str]) -> list[str]:
     return [path for path in paths if Path(path).exists()]
+
+
+def _mark() -> str:
+    """This run: a process and when it was started, since numbers are used again."""
+    return f"{os.getpid()}-{_started(os.getpid())}"
+
+
+def _is_alive(mark: str) -> bool:
+    pid, _, started = mark.partition("-")
+    return pid.isdigit() and _started(int(pid)) == started
+
+
+def _started(pid: int) -> str:
+    """The process's start time in clock ticks since boot (proc(5)), "" where there is none."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    except OSError:
+        return ""

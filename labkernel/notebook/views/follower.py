@@ -38,7 +38,6 @@ class Shown:
         self._session = session
         self._revision = 0
         self._published: Any = None
-        self._handle: Any = None
         # Messages from a thread must name the cell that the view is in as their parent: copy what says so.
         self._context = contextvars.copy_context()
         self._due = True
@@ -66,23 +65,16 @@ class Shown:
 
     def publish(self) -> None:
         """Show the picture in place of the one before, unless they are the same."""
+        from IPython.display import display
+
         bundle = self.picture.bundle(note=self.note, live=self.is_live, view=self._id, session=self._session)
         if bundle == self._published:
             return
         self._published = bundle
         self._revision += 1
         now = datetime.now(UTC).isoformat(timespec="milliseconds")
-        self._context.run(
-            self._send, {**bundle, MIME: {**bundle[MIME], "revision": self._revision, "at": now}}
-        )
-
-    def _send(self, bundle: dict[str, Any]) -> None:
-        from IPython.display import display
-
-        if self._handle is None:
-            self._handle = display(bundle, raw=True, display_id=True)  # type: ignore[no-untyped-call]
-        else:
-            self._handle.update(bundle, raw=True)
+        data = {**bundle, MIME: {**bundle[MIME], "revision": self._revision, "at": now}}
+        self._context.run(display, data, raw=True, display_id=self._id, update=self._revision > 1)
 
     def end(self) -> None:
         """Leave the last picture, as one that does not move any more."""
