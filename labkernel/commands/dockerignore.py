@@ -26,7 +26,10 @@ class DockerIgnore:
             if not pattern:
                 raise ValueError('illegal exclusion pattern: "!"')
             if pattern != ".":
-                self.rules.append((re.compile(_regex(pattern), re.DOTALL), keep))
+                try:
+                    self.rules.append((re.compile(_regex(pattern), re.DOTALL), keep))
+                except re.error:  # a range that runs backwards
+                    raise ValueError(f"syntax error in pattern: {pattern}") from None
 
     def excludes(self, path: str) -> bool:
         """Whether `path`, relative and with slashes, is left out."""

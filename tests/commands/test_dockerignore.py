@@ -33,7 +33,7 @@ def test_patterns_match_as_dockers_do(rules: str, left_out: list[str], kept: lis
     assert [path for path in kept if ignore.excludes(path)] == []
 
 
-@pytest.mark.parametrize("rules", ["!", "[a"])
+@pytest.mark.parametrize("rules", ["!", "[a", "[b-a]"])
 def test_patterns_that_cannot_be(rules: str) -> None:
     with pytest.raises(ValueError, match="pattern"):
         DockerIgnore(rules)

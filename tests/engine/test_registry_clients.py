@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import json
+import os
 import subprocess
 import sys
+import tarfile
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -88,6 +92,52 @@ def test_logging_in_and_out(place: Place, tmp_path: Path, docker: list[str]) -> 
     place.run("docker", "rmi", name)
     refused = place.run(*docker, "pull", name, ok=False, **kept)
     assert "no basic auth credentials" in refused.stderr
+
+
+# The protocol of docker-credential-helpers: a verb, and JSON or a server's address on standard input.
+HELPER = """#!{python}
+import json, pathlib, sys
+file, verb, given = pathlib.Path({file!r}), sys.argv[1], sys.stdin.read()
+kept = json.loads(file.read_text()) if file.exists() else {{}}
+if verb == "store":
+    entry = json.loads(given)
+    kept[entry["ServerURL"]] = entry
+elif verb == "get":
+    if given.strip() not in kept:
+        print("credentials not found in native keychain")
+        raise SystemExit(1)
+    print(json.dumps(kept[given.strip()]))
+elif verb == "erase":
+    kept.pop(given.strip(), None)
+elif verb == "list":
+    print(json.dumps({{address: entry["Username"] for address, entry in kept.items()}}))
+file.write_text(json.dumps(kept))
+"""
+
+
+@pytest.mark.parametrize("key", ["credsStore", "credHelpers"])
+@pytest.mark.parametrize(
+    ("first", "second"), [(["docker"], LABKERNEL_DOCKER), (LABKERNEL_DOCKER, ["docker"])], ids=["->", "<-"]
+)
+def test_a_credential_store_is_shared(
+    place: Place, tmp_path: Path, key: str, first: list[str], second: list[str]
+) -> None:
+    """Who logs in with one client is logged in with the other; no password is in the configuration."""
+    helper, store = tmp_path / "docker-credential-testing", tmp_path / "store"
+    helper.write_text(HELPER.format(python=sys.executable, file=str(store)))
+    helper.chmod(0o755)
+    chosen = {"credsStore": "testing", "credHelpers": {place.private: "testing"}}[key]
+    (tmp_path / "config.json").write_text(json.dumps({key: chosen}))
+    kept = {"DOCKER_CONFIG": str(tmp_path), "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    name = f"{place.private}/me/stored:v1"
+    place.run("docker", "tag", "busybox", name)
+    place.run(*first, "login", "-u", USER, "-p", PASSWORD, place.private, **kept)
+    place.run(*second, "push", name, **kept)
+    assert PASSWORD not in (tmp_path / "config.json").read_text()
+    assert json.loads(store.read_text())[place.private]["Secret"] == PASSWORD
+    place.run(*second, "logout", place.private, **kept)
+    assert json.loads(store.read_text()) == {}
+    place.run(*first, "push", name, ok=False, **kept)
 
 
 def test_building_from_a_private_image(place: Place, tmp_path: Path) -> None:
@@ -180,6 +230,53 @@ def test_mirror_and_insecure_registries_of_the_environment(place: Place) -> None
     )
     place.run("docker", "rmi", "mirrored:v1")
     assert "mirrored\n" in place.run("docker", "search", "--format", "{{.Name}}", "mirrored").stdout
+
+
+def test_an_index_of_several_platforms(place: Place) -> None:
+    """Copied whole by skopeo, described and read by docker's own client, pulled for the platform wanted."""
+    program = """
+import json, sys
+from labkernel.engine.distribution.manifests import OCI_INDEX, digest
+from labkernel.engine.distribution.registry import Registry
+domain, images = sys.argv[1], []
+registry = Registry(domain, "me/multi", familiar_name="me/multi", actions="pull,push")
+for platform in ("amd64", "arm64"):
+    data, media_type = registry.manifest(platform)
+    entry = {"mediaType": media_type, "digest": digest(data), "size": len(data)}
+    images.append({**entry, "platform": {"os": "linux", "architecture": platform}})
+index = json.dumps({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": images}).encode()
+registry.put_manifest("all", index, OCI_INDEX)
+print(digest(index))
+"""
+    name = f"{place.ours}/me/multi"
+    for platform in ("amd64", "arm64"):
+        arguments = ("docker", "import", "--platform", f"linux/{platform}", "-", f"{name}:{platform}")
+        place.engine.run(arguments, input=_archive(platform), text=False)
+        place.run("docker", "push", f"{name}:{platform}")
+    digest = place.run(sys.executable, "-c", program, place.ours).stdout.strip()
+    plain = ("--all", "--src-tls-verify=false", "--dest-tls-verify=false")
+    copy = f"docker://{place.debian}/me/multi:all"
+    place.run("skopeo", "copy", *plain, f"docker://{name}:all", copy)
+    place.run("skopeo", "copy", *plain, copy, f"docker://{name}:back")
+    found = place.run("skopeo", "inspect", "--tls-verify=false", "--raw", f"docker://{name}:back").stdout
+    assert "sha256:" + hashlib.sha256(found.encode()).hexdigest() == digest
+    listed = json.loads(place.run("docker", "manifest", "inspect", "--insecure", f"{name}:back").stdout)
+    assert [entry["platform"]["architecture"] for entry in listed["manifests"]] == ["amd64", "arm64"]
+    for platform in ("amd64", "arm64"):
+        place.run("docker", "pull", "--platform", f"linux/{platform}", f"{name}@{digest}")
+        image = json.loads(place.run("docker", "image", "inspect", f"{name}@{digest}").stdout)[0]
+        assert image["Architecture"] == platform
+    refused = place.run("docker", "pull", "--platform", "linux/s390x", f"{name}:all", ok=False)
+    assert "no matching manifest for linux/s390x in the manifest list entries" in refused.stderr
+
+
+def _archive(text: str) -> bytes:
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as tar:
+        member = tarfile.TarInfo("file")
+        member.size = len(text)
+        tar.addfile(member, io.BytesIO(text.encode()))
+    return out.getvalue()
 
 
 def test_search(place: Place) -> None:

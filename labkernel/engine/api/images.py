@@ -194,6 +194,7 @@ async def _import(engine: Engine, request: Request, source: str) -> Answer:
             reference=reference,
             config=config,
             message=request.argument("message") or "Imported from -",
+            platform=request.argument("platform"),
         )
     if reference is not None:
         publish(engine, "tag", image, reference.familiar)

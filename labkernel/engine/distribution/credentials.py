@@ -17,8 +17,9 @@ class Credentials(NamedTuple):
 
     @classmethod
     def of(cls, auth: dict[str, Any] | None) -> Credentials:
-        """From the API's AuthConfig object (header X-Registry-Auth)."""
-        auth = auth or {}
+        """From the API's AuthConfig object (header X-Registry-Auth). Capitals do not matter, as in Go:
+        docker-py passes on what a credential helper said as it is."""
+        auth = {key.lower(): value for key, value in (auth or {}).items()}
         username, password = str(auth.get("username") or ""), str(auth.get("password") or "")
         if not username and auth.get("auth"):
             try:

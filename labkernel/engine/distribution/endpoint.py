@@ -13,7 +13,13 @@ from http import HTTPStatus
 from typing import IO, Any
 
 from labkernel.engine.distribution import challenge
-from labkernel.engine.distribution.connection import FIRST_ANSWER_TIMEOUT, Answer, Connection, unavailable
+from labkernel.engine.distribution.connection import (
+    FIRST_ANSWER_TIMEOUT,
+    READ_TIMEOUT,
+    Answer,
+    Connection,
+    unavailable,
+)
 from labkernel.engine.distribution.credentials import ANONYMOUS, Credentials
 from labkernel.engine.distribution.settings import DOCKER_HUB, RegistrySettings, is_local
 from labkernel.engine.errors import System, Unauthorized, Unavailable
@@ -82,6 +88,8 @@ class Endpoint:
         url: str,
         headers: dict[str, str] | None = None,
         body: bytes | IO[bytes] | None = None,
+        *,
+        timeout: float = READ_TIMEOUT,
     ) -> Answer:
         """Send a request with what the registry asked for; log in again once, for tokens end. `url` may be
         relative to `base`. Raises Unavailable, Unauthorized."""
@@ -95,7 +103,7 @@ class Endpoint:
             ):
                 sent["Authorization"] = self._authorization
             try:
-                answer = self._connection.request(method, url, sent, body)
+                answer = self._connection.request(method, url, sent, body, timeout=timeout)
             except ssl.SSLError as error:
                 raise unavailable(method, url, error) from error
             wants = answer.headers.get("WWW-Authenticate", "")

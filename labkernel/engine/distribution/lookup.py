@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+import threading
 import urllib.parse
 from pathlib import Path
 from typing import Any
@@ -22,14 +23,14 @@ _HUB_SEARCH = "https://index.docker.io/"
 _REPOSITORIES_LIMIT = 10_000
 
 
-def describe(registry: Registry, selector: str) -> dict[str, Any]:
+def describe(registry: Registry, selector: str, *stops: threading.Event) -> dict[str, Any]:
     """What a tag or digest stands for, as `GET /distribution/{name}/json` answers. Raises as `pull`."""
     data, media_type = registry.manifest(selector)
     descriptor = {"mediaType": media_type, "digest": manifests.digest(data), "size": len(data)}
     found = manifests.parse(data)
     if isinstance(found, Manifest):
         with tempfile.TemporaryDirectory() as directory:
-            data = fetch_config(registry, found, Path(directory, "config"))
+            data = fetch_config(registry, found, Path(directory, "config"), *stops)
         try:
             config = json.loads(data)
         except (ValueError, RecursionError) as error:

@@ -21,6 +21,8 @@ from labkernel.engine.errors import EngineError, Forbidden, NotFound, System
 #: Statuses by which something says that it is busy, or no registry at all.
 _NOT_SERVING = {429, 500, 502, 503, 504}
 _DENIED = "denied: requested access to the resource is denied"
+#: Seconds that a registry may take to store what it was sent: some copy it, or read all of it again.
+_TAKEN_TIMEOUT = 180.0
 _TAGS_LIMIT = 10_000
 
 
@@ -132,12 +134,14 @@ class Registry:
         headers = {"Content-Length": str(size - start), "Content-Type": "application/octet-stream"}
         if start:  # Not for all of it, which old registries take too.
             headers["Content-Range"] = f"{start}-{size - 1}"
-        return self._location(self._endpoint.request("PATCH", location, headers, body), 202)
+        answer = self._endpoint.request("PATCH", location, headers, body, timeout=_TAKEN_TIMEOUT)
+        return self._location(answer, 202)
 
     def end_upload(self, location: str, blob_digest: str) -> None:
         separator = "&" if "?" in location else "?"
         url = f"{location}{separator}digest={urllib.parse.quote(blob_digest)}"
-        answer = self._endpoint.request("PUT", url, {"Content-Length": "0"}, b"")
+        headers = {"Content-Length": "0"}
+        answer = self._endpoint.request("PUT", url, headers, b"", timeout=_TAKEN_TIMEOUT)
         data = read(answer, ERROR_LIMIT)
         if answer.status not in (201, 204):
             raise self._error(answer, data, blob_digest)

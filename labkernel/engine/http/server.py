@@ -347,7 +347,7 @@ class Connection(asyncio.Protocol):
         if self._headers.get("expect", "").lower() == "100-continue":
             self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         length = self._headers.get("content-length", "")
-        if "upgrade" in self._headers and length.isdigit():
+        if self._parser.should_upgrade() and length.isdigit():
             self._upgrade_body = int(length)
         self._requests.append(request)
         if self._task is None:

@@ -21,6 +21,7 @@ from labkernel.engine.image.changeset import Limit
 from labkernel.engine.image.config import ImageConfig
 from labkernel.engine.image.deletion import ImageUser, ImageUsers, Records
 from labkernel.engine.image.layers import Layer
+from labkernel.engine.image.platforms import parse_platform
 from labkernel.engine.image.reference import Reference, is_digest, is_identifier, parse_reference
 from labkernel.engine.image.store import Store
 from labkernel.engine.image.tarwriter import Writer
@@ -262,11 +263,13 @@ class Images:
         reference: Reference | None = None,
         config: dict[str, Any] | None = None,
         message: str = "",
+        platform: str = "",
         limit: Limit | None = None,
     ) -> Image:
         """An image with one layer, a root file system from an archive (`docker import`). `config` is the
-        configuration's `config`, to which the caller has applied the changes asked for. Raises
-        InvalidParameter."""
+        configuration's `config`, to which the caller has applied the changes asked for; `platform`, if it is
+        another than this machine's, like `linux/arm64`. Raises InvalidParameter."""
+        wanted = parse_platform(platform)
         layer = self.store.layers.unpack(tar, None, limit=limit)
         created = image_config.timestamp()
         document = image_config.new_config(
@@ -274,7 +277,11 @@ class Images:
             diff_ids=[layer.diff_id],
             history=[image_config.history_entry("", created=created, comment=message)],
             created=created,
+            os=wanted.os,
+            architecture_name=wanted.architecture if platform else None,
         )
+        if platform and wanted.variant:
+            document["variant"] = wanted.variant
         return self.create(document, reference=reference)
 
     def save(self, names: Sequence[str], out: Writer) -> None:

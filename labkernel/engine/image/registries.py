@@ -97,7 +97,7 @@ class Registries:
 
         def work(_: Output, stop: threading.Event) -> dict[str, Any]:
             named = reference.with_default_tag()
-            return self._first(named, auth, lambda registry: describe(registry, _selector(named)))
+            return self._first(named, auth, lambda registry: describe(registry, _selector(named), stop))
 
         return await _in_thread(lambda _: None, work)
 

@@ -165,6 +165,13 @@ def test_a_configuration_that_is_none() -> None:
         describe(Registry(domain, "me", familiar_name="me"), "v1")
 
 
+def test_capitals_of_credentials_do_not_matter() -> None:
+    """docker-py, with a credential helper: its keys are the helper's."""
+    said = {"ServerAddress": "x", "Username": USER, "Password": PASSWORD}
+    assert Credentials.of(said) == Credentials(USER, PASSWORD)
+    assert Credentials.of({"IdentityToken": "t"}) == Credentials(identity_token="t")
+
+
 @pytest.mark.parametrize(
     ("domain", "found"),
     [

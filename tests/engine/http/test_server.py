@@ -21,6 +21,7 @@ from labkernel.engine.http.server import (
     HEADER_LIMIT,
     PIPELINED_LIMIT,
     Answer,
+    FileResponse,
     Request,
     Response,
     Server,
@@ -61,6 +62,9 @@ class Place:
                 self.read = len(await request.body.read())
                 await asyncio.sleep(0.5)
                 return Response.empty()
+            case "/file":
+                offset, size = int(request.argument("offset")), int(request.argument("size"))
+                return FileResponse((self.path.parent / "file").open("rb"), offset, size)
             case "/stream":
                 return StreamResponse(self._ticks(int(request.argument("count", "3"))))
             case "/fail":
@@ -386,6 +390,33 @@ def test_an_upgrade_with_a_body_and_with_bytes_after_it(place: Place, step: int)
             connection.sendall(sent[start : start + step])
         connection.shutdown(socket.SHUT_WR)
         assert receive(connection).endswith(b"\r\n\r\n7:after it")
+
+
+def test_a_wish_to_upgrade_that_the_connection_does_not_share(place: Place) -> None:
+    """Without `Connection: Upgrade` it counts for nothing (RFC 9110, 7.8): the body is the body."""
+    with place.connect() as connection:
+        connection.sendall(post("/json", b'{"n": 7}', "Upgrade: tcp"))
+        assert b'\r\n\r\n{"n":7}' in receive(connection, b"}")
+
+
+def test_a_part_of_a_file(place: Place, tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"0123456789" * 100_000)
+    with place.connect() as connection:
+        for _ in range(2):  # one after the other on one connection
+            connection.sendall(b"GET /file?offset=5&size=700000 HTTP/1.1\r\nHost: x\r\n\r\n")
+            head, _, body = receive(connection, b"\r\n\r\n").partition(b"\r\n\r\n")
+            assert b"Content-Length: 700000" in head
+            while len(body) < 700_000:
+                body += connection.recv(1 << 20)
+            assert body == (b"5678901234" * 70_000)
+        connection.sendall(b"HEAD /file?offset=5&size=7 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        assert receive(connection).endswith(b"\r\n\r\n")
+
+
+def test_a_file_that_is_shorter_than_was_promised(place: Place, tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"short")
+    answer = place.exchange(b"GET /file?offset=0&size=700 HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert answer == b"" or answer.endswith(b"short")  # the connection is broken off: nothing follows
 
 
 def test_a_refused_upgrade_is_an_answer_like_any_other(place: Place) -> None:

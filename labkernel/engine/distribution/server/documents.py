@@ -42,10 +42,10 @@ def parse(data: bytes, media_type: str) -> Parts:
     if annotations is not None and not isinstance(annotations, dict):
         raise _invalid("manifest: annotations is not an object")
     subject = _digest(document["subject"], "subject") if document.get("subject") is not None else None
-    artifact_type = document.get("artifactType") or ""
+    artifact_type = _text(document.get("artifactType"), "artifactType")
     if media_type in (OCI_INDEX, DOCKER_LIST):
         manifests = [_digest(item, "manifests") for item in _list(document.get("manifests"), "manifests")]
-        return Parts((), (), manifests, subject, str(artifact_type))
+        return Parts((), (), manifests, subject, artifact_type)
     if media_type not in (OCI_MANIFEST, DOCKER_MANIFEST):
         raise _invalid(f"manifest: media type {media_type!r} is not supported")
     config = document.get("config")
@@ -56,8 +56,8 @@ def parse(data: bytes, media_type: str) -> Parts:
         # image-spec, "Non-Distributable Layers".
         (elsewhere if layer.get("urls") else blobs).append(digest)
     assert isinstance(config, dict)
-    artifact_type = artifact_type or config.get("mediaType") or ""
-    return Parts(blobs, elsewhere, (), subject, str(artifact_type))
+    artifact_type = artifact_type or _text(config.get("mediaType"), "config: mediaType")
+    return Parts(blobs, elsewhere, (), subject, artifact_type)
 
 
 def _digest(descriptor: Any, what: str) -> str:
@@ -65,6 +65,13 @@ def _digest(descriptor: Any, what: str) -> str:
     if not isinstance(digest, str) or not is_digest(digest):
         raise _invalid(f"manifest: {what}: {digest!r} is no digest")
     return digest
+
+
+def _text(value: Any, what: str) -> str:
+    """JSON may hold half a surrogate pair, which is no text."""
+    if value is not None and (not isinstance(value, str) or not value.isprintable()):
+        raise _invalid(f"manifest: {what} is no text")
+    return value or ""
 
 
 def _list(value: Any, what: str) -> list[Any]:

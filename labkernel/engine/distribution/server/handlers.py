@@ -122,13 +122,11 @@ class Registry:
     async def _put_manifest(self, request: Request, name: str, reference: str) -> Answer:
         data = await _document(request)
         media_type = request.headers.get("content-type", "").partition(";")[0].strip() or OCI_MANIFEST
-        algorithm, tags = "sha256", list(request.query.get("tag", ()))
+        algorithm, tags = "sha256", [reference]
         if ":" in reference:
-            algorithm = check_digest(reference).partition(":")[0]
-        else:
-            tags.append(reference)
-        if wrong := [tag for tag in tags if not is_tag(tag)]:
-            raise Refused("MANIFEST_INVALID", "invalid tag", {"tag": wrong[0]})
+            algorithm, tags = check_digest(reference).partition(":")[0], []
+        elif not is_tag(reference):
+            raise Refused("MANIFEST_INVALID", "invalid tag", {"tag": reference})
         digest = f"{algorithm}:{hashlib.new(algorithm, data).hexdigest()}"
         if ":" in reference and digest != reference:
             raise Refused(

@@ -23,7 +23,7 @@ from labkernel.engine.http.byte_queue import ByteQueue
 BLOB_LIMIT = 64 << 30
 """Bytes of one blob."""
 AT_ONCE = 1000
-"""Uploads begun and not ended."""
+"""Uploads begun and not ended; more, and the one that was left alone for longest goes."""
 PATIENCE = 60.0
 """Seconds between two pieces of a body: a client that vanished must not hold its upload for ever."""
 
@@ -88,10 +88,8 @@ class Uploads:
         self._remove_old()
 
     def begin(self, repository: str) -> Upload:
-        """Raises Refused while too many are not ended."""
+        """Raises Refused while too many are written to."""
         self._remove_old()
-        if len(self._uploads) >= AT_ONCE:
-            raise Refused("TOOMANYREQUESTS", f"more than {AT_ONCE} uploads are not ended")
         identifier = secrets.token_hex(16)
         file = self._directory / identifier
         file.touch(0o600)
@@ -158,10 +156,16 @@ class Uploads:
         self._uploads.pop(upload.id, None)
 
     def _remove_old(self) -> None:
+        """Those that were left alone for too long, and, where there are too many, for longest."""
+        idle = sorted(
+            (upload.file.stat().st_mtime, upload.id) for upload in self._uploads.values() if not upload.busy
+        )
         oldest = time.time() - KEPT_SECONDS
-        for upload in list(self._uploads.values()):
-            if not upload.busy and upload.file.stat().st_mtime < oldest:
-                self.cancel(upload)
+        for touched, identifier in idle:
+            if touched < oldest or len(self._uploads) >= AT_ONCE:
+                self.cancel(self._uploads[identifier])
+        if len(self._uploads) >= AT_ONCE:
+            raise Refused("TOOMANYREQUESTS", f"{AT_ONCE} uploads are written to")
 
 
 async def _read(body: ByteQueue) -> bytes:

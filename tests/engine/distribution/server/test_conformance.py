@@ -169,6 +169,8 @@ def test_end_7_what_a_manifest_needs(client: Client) -> None:
         (json.dumps({"schemaVersion": 2, **artifact(config=None)}).encode(), OCI_MANIFEST),
         (json.dumps({"schemaVersion": 2, **artifact(subject={"digest": "x"})}).encode(), OCI_MANIFEST),
         (json.dumps({"schemaVersion": 2, **artifact(annotations=[1])}).encode(), OCI_MANIFEST),
+        (json.dumps({"schemaVersion": 2, **artifact(artifactType="\ud800")}).encode(), OCI_MANIFEST),
+        (json.dumps({"schemaVersion": 2, **artifact(artifactType=[])}).encode(), OCI_MANIFEST),
         (json.dumps({"schemaVersion": 2, "manifests": 3}).encode(), OCI_INDEX),
     ],
 )

@@ -79,6 +79,14 @@ def test_only_one_request_at_a_time_writes(process: RegistryProcess) -> None:
         assert answer.code == "BLOB_UPLOAD_INVALID"
 
 
+def test_uploads_that_nobody_ends_make_room(process: RegistryProcess) -> None:
+    client = Client(process.domain)
+    left = [client.begin("me/many") for _ in range(1001)]
+    assert client.call("GET", left[0]).code == "BLOB_UPLOAD_UNKNOWN"
+    assert client.call("GET", left[-1]).status == 204
+    assert len(list((process.directory / "data" / "uploads").iterdir())) == 1000
+
+
 def push_for_ever(domain: str, number: int, stop: threading.Event) -> None:
     """Push images of one new layer each, and delete some; what fails because the server is gone is left."""
     client, chance = Client(domain), random.Random(number)
