@@ -306,6 +306,7 @@ class LauncherProcess:
                 "kind": "other",
                 "message": "the process ended before its command was executed",
                 "step": "",
+                "steps": [],
             }
         if failure is not None:
             child.failure = failure
