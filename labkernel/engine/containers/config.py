@@ -19,6 +19,7 @@ from labkernel.engine.containers import field_types, log_options
 from labkernel.engine.errors import InvalidParameter
 from labkernel.engine.image.config import CONTAINER_CONFIG
 from labkernel.engine.network.ports import requested_ports
+from labkernel.engine.runtime import seccomp_profile
 from labkernel.engine.runtime.capabilities import ALL_CAPABILITIES
 
 NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+")
@@ -391,8 +392,8 @@ def signal_number(name: str | int) -> int:
 
 
 def security_options(host_config: Mapping[str, Any]) -> tuple[str, bool]:
-    """(seccomp profile: "default" or "unconfined", no_new_privileges) of HostConfig.SecurityOpt. Raises
-    InvalidParameter.
+    """(seccomp profile: "default", "unconfined" or JSON of one's own, no_new_privileges) of
+    HostConfig.SecurityOpt. Raises InvalidParameter.
     """
     seccomp, no_new_privileges = "default", False
     for option in host_config["SecurityOpt"] or []:
@@ -406,8 +407,6 @@ def security_options(host_config: Mapping[str, Any]) -> tuple[str, bool]:
         elif key == "seccomp" and value == "unconfined":
             seccomp = "unconfined"
         elif key == "seccomp" and value not in ("", "default", "builtin"):
-            raise InvalidParameter(
-                "seccomp profiles of one's own are not offered",
-                hint="seccomp=unconfined, or none for Docker's default",
-            )
+            seccomp_profile.parse(value)
+            seccomp = value
     return seccomp, no_new_privileges

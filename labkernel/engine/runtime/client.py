@@ -274,6 +274,8 @@ class Launcher:
             found = []
             if profile == "default":
                 found.append(seccomp.default_filter(directory, process["capabilities"]["bounding"]))
+            elif profile != "unconfined":
+                found.append(seccomp.own_filter(directory, profile, process["capabilities"]["bounding"]))
             if self._single_id:
                 found.append(seccomp.ownership_filter(directory))
             self._filter_files[key] = [str(path) for path in found if path is not None]

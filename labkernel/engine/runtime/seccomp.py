@@ -1,4 +1,4 @@
-"""System call filters: Docker's default profile, compiled to BPF and kept on disk.
+"""System call filters: Docker's default profile and those of one's own, compiled to BPF and kept on disk.
 
 The profile is a list of what may be called; everything else fails with EPERM, or with ENOSYS where it is
 newer than the list. Some calls are let through with a capability only. Source: the default profile of the
@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from labkernel.engine.runtime import seccomp_profile
 from labkernel.engine.runtime.seccomp_program import (
     ALLOW,
     Architecture,
@@ -225,18 +226,51 @@ def ownership_rules() -> Rules:
     return rules
 
 
-def architectures(library: Any, rules: Rules, otherwise: int, unknown: int) -> list[Architecture]:
-    """The rules by number, for each kind of program that this machine runs."""
+def own_filter(directory: Path, text: str, capabilities: Iterable[str]) -> Path | None:
+    """The file of the filter of a profile of one's own (`seccomp_profile`); None without libseccomp, or when
+    it filters nothing. Raises InvalidParameter.
+    """
+    held, uname = sorted(capabilities), os.uname()
+    meant = seccomp_profile.profile(seccomp_profile.parse(text), held, uname.machine, uname.release)
+    if meant is None:
+        return None
+
+    def compile_it(library: Any) -> bytes:
+        kinds = [arch for name, arch in _kinds(library) if name in meant.architectures]
+        named = architectures(library, meant.rules, meant.otherwise, meant.unknown, kinds=kinds, newest=0)
+        return compile_program(named)
+
+    return _cached(directory, f"own {uname.release} {' '.join(held)} {text}", compile_it)
+
+
+def _kinds(library: Any) -> list[tuple[str, int]]:
+    """The kinds of programs that this machine runs, each with a profile's name for it."""
     # Not x32, which Docker lists too and hardly a kernel has: its numbers are beyond the newest.
-    kinds = {
-        "x86_64": (library.Arch.X86_64, library.Arch.X86),
-        "aarch64": (library.Arch.AARCH64, library.Arch.ARM),
+    arch = library.Arch
+    found = {
+        "x86_64": [("SCMP_ARCH_X86_64", arch.X86_64), ("SCMP_ARCH_X86", arch.X86)],
+        "aarch64": [("SCMP_ARCH_AARCH64", arch.AARCH64), ("SCMP_ARCH_ARM", arch.ARM)],
     }
+    return found.get(os.uname().machine, [("", library.system_arch())])
+
+
+def architectures(
+    library: Any,
+    rules: Rules,
+    otherwise: int,
+    unknown: int,
+    *,
+    kinds: Sequence[int] | None = None,
+    newest: int = NEWEST_CALL,
+) -> list[Architecture]:
+    """The rules by number, for each kind of program that this machine runs; calls beyond `newest` and all
+    that have rules are unknown.
+    """
     found = []
-    for arch in kinds.get(os.uname().machine, (library.system_arch(),)):
+    for arch in [arch for _, arch in _kinds(library)] if kinds is None else kinds:
         numbered = ((_number(library, arch, name), wanted) for name, wanted in rules.items())
         numbers = {number: wanted for number, wanted in numbered if number is not None}
-        found.append(Architecture(arch, numbers, otherwise, max([NEWEST_CALL, *numbers]), unknown))
+        found.append(Architecture(arch, numbers, otherwise, max([newest, *numbers]), unknown))
     return found
 
 

@@ -24,12 +24,15 @@ def errno_action(number: int) -> int:
 
 @dataclass(frozen=True)
 class Condition:
-    """What one argument (0 to 5), of its bits in `mask`, must be, or with `equal` false must not be."""
+    """What one argument (0 to 5), of its bits in `mask`, must be, or with `equal` false must not be; with
+    `at_least` all of it must be so much or more, or with `equal` false less.
+    """
 
     argument: int
     value: int
     mask: int = 2**64 - 1
     equal: bool = True
+    at_least: bool = False
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,7 @@ _LOAD = 0x20
 _AND = 0x54
 _JUMP = 0x05
 _JUMP_IF_EQUAL = 0x15
+_JUMP_IF_GREATER = 0x25
 _JUMP_IF_AT_LEAST = 0x35
 _RETURN = 0x06
 
@@ -170,6 +174,13 @@ def _test(writer: _Writer, condition: Condition, fits: int, fails: int) -> int:
     """Compare a 64-bit argument in two halves."""
     equal, different = (fits, fails) if condition.equal else (fails, fits)
     offset = _ARGUMENTS + 8 * condition.argument
+    if condition.at_least:
+        low, high = condition.value & 0xFFFFFFFF, condition.value >> 32
+        place = writer.branch(_JUMP_IF_AT_LEAST, low, equal, different)
+        place = writer.add(_LOAD, offset)
+        place = writer.branch(_JUMP_IF_EQUAL, high, place, different)
+        writer.branch(_JUMP_IF_GREATER, high, equal, place)
+        return writer.add(_LOAD, offset + 4)
     for half_offset, shift in ((offset, 0), (offset + 4, 32)):
         mask = condition.mask >> shift & 0xFFFFFFFF
         value = condition.value >> shift & mask

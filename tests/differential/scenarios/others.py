@@ -228,3 +228,44 @@ def _listed(body: bytes) -> list[Any]:
 
 def _without_times(event: Any) -> Any:
     return {key: value for key, value in event.items() if key not in {"time", "timeNano"}}
+
+
+def own_seccomp_profile(api: Recorder) -> None:
+    """Calls that fail as the profile says, in the container and in what is run in it later."""
+    calls = [
+        {"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO"},
+        {"names": ["chmod", "fchmod", "fchmodat", "fchmodat2"], "action": "SCMP_ACT_ERRNO", "errnoRet": 28},
+        {"name": "chown", "action": "SCMP_ACT_ERRNO", "excludes": {"caps": ["CAP_CHOWN"]}},
+        {
+            "names": ["socket"],
+            "action": "SCMP_ACT_ERRNO",
+            "errnoRet": 97,
+            "args": [{"index": 0, "value": 2, "op": "SCMP_CMP_EQ"}],
+        },
+        {
+            "names": ["kill"],
+            "action": "SCMP_ACT_ERRNO",
+            "args": [{"index": 1, "value": 10, "op": "SCMP_CMP_GE"}],
+        },
+        {"names": ["no_such_call"], "action": "SCMP_ACT_ERRNO"},
+    ]
+    profile = json.dumps({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": calls})
+    script = (
+        "mkdir /a; touch /b; chmod 700 /b; chown 1 /b && stat -c %u /b; "
+        "sleep 9 & kill -USR1 $! 2>/dev/null || echo refused; kill -HUP $! && echo killed; ping -c1 127.0.0.1; grep Seccomp: /proc/self/status"
+    )
+    options = {"SecurityOpt": [f"seccomp={profile}"]}
+    api.finish("box", "sh", "-c", script, HostConfig=options)
+    api.get("output", "/containers/box/logs?stdout=1&stderr=1", streams)
+    api.note("shown", api.need("GET", "/containers/box/json").json()["HostConfig"]["SecurityOpt"])
+    api.run("runs", "sleep", "1000", HostConfig=options)
+    api.note("in an exec", api.daemon.docker("exec", "runs", "mkdir", "/a").stderr)
+    for name, text in {
+        "action": {"defaultAction": "SCMP_ACT_HOPE"},
+    }.items():
+        option = {"SecurityOpt": [f"seccomp={json.dumps(text)}"]}
+        body = {"Image": "busybox", "Cmd": ["true"], "HostConfig": option}
+        answer = api.send("POST", "/containers/create", body)
+        if answer.status == 201:
+            answer = api.send("POST", f"/containers/{answer.json()['Id']}/start")
+        api.note(f"refused: {name}", answer.status >= 400)

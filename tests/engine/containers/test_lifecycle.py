@@ -324,3 +324,15 @@ def test_nothing_of_a_container_is_left_on_the_machine(lab: Daemon) -> None:
             break
     assert not any(path.exists() for path in groups)
     assert not (lab.root / "containers" / made).exists()
+
+
+def test_a_profile_that_forbids_the_start_itself_is_an_error(lab: Daemon) -> None:
+    """Docker's daemon waits for ever here."""
+    calls = [{"names": ["execve", "exit_group"], "action": "SCMP_ACT_ALLOW"}]
+    profile = json.dumps({"defaultAction": "SCMP_ACT_ERRNO", "syscalls": calls})
+    body = {"Image": "busybox", "Cmd": ["true"], "HostConfig": {"SecurityOpt": [f"seccomp={profile}"]}}
+    made = lab.http.call("POST", "/containers/create", body).json()["Id"]
+    started = lab.http.call("POST", f"/containers/{made}/start")
+    assert started.status == 500
+    assert "before its command was executed" in started.json()["message"]
+    assert lab.http.call("DELETE", f"/containers/{made}").status == 204

@@ -143,6 +143,13 @@ conditions = st.builds(
     st.sampled_from([0, 1, 2, 1 << 33, (1 << 33) + 1, 2**64 - 1]),
     st.sampled_from([1, 3, 1 << 33, 0xFFFFFFFF00000000, 2**64 - 1]),
     st.booleans(),
+) | st.builds(
+    Condition,
+    st.integers(0, 5),
+    st.sampled_from([0, 1, 2, 3, 1 << 33, (1 << 33) + 1, 2**64 - 1]),
+    st.just(2**64 - 1),
+    st.booleans(),
+    st.just(True),
 )
 actions = st.sampled_from([ALLOW, EPERM, ENOSYS, errno_action(0)])
 rules = st.lists(
@@ -152,13 +159,15 @@ tables = st.dictionaries(st.integers(0, 700), rules, max_size=120)
 arguments = st.lists(st.sampled_from([0, 1, 2, 3, 1 << 33, 2**64 - 1]), min_size=6, max_size=6)
 
 
+def met(condition: Condition, argument: int) -> bool:
+    if condition.at_least:
+        return (argument >= condition.value) == condition.equal
+    return (argument & condition.mask == condition.value & condition.mask) == condition.equal
+
+
 def looked_up(architecture: Architecture, number: int, arguments: Sequence[int]) -> int:
     for rule in architecture.rules.get(number, ()):
-        if all(
-            (arguments[condition.argument] & condition.mask == condition.value & condition.mask)
-            == condition.equal
-            for condition in rule.conditions
-        ):
+        if all(met(condition, arguments[condition.argument]) for condition in rule.conditions):
             return rule.action
     return architecture.otherwise if number <= architecture.newest else architecture.unknown
 
