@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -100,7 +101,8 @@ def test_sandbox(ran: dict[str, Any], grader: Grader) -> None:
     assert instructors == "[]\n"
     assert machine.partition("touch")[0].split() == ["/lower:", "/root:"]
     assert machine.count("Read-only file system") == 2 or machine.count("denied") >= 2
-    assert str(Path.cwd()) not in machine.replace("PYTHONPATH", "")
+    programs = str(Path(sys.executable).parent)
+    assert str(Path.cwd()) not in machine.replace(f"PATH={programs}", "").replace("PYTHONPATH", "")
 
     assert ran["links"]["checks"]["file"] == ["fail", "a.txt is not changed"]
     refusal, failed = ran["killer"]["cells"][1]
