@@ -131,24 +131,22 @@ def test_a_push_survives_the_registry(
 
 
 def test_a_registry_that_does_not_come_back(
-    images: Images, web: Image, other: Images, monkeypatch: pytest.MonkeyPatch
+    process: RegistryProcess, images: Images, web: Image, other: Images, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("labkernel.engine.distribution.retry.DELAYS", (0.1, 0.2))
-    with tempfile.TemporaryDirectory() as directory:
-        process = RegistryProcess(Path(directory), ours=True)
-        push(images, web, f"{process.domain}/me/web:v1")
-        with gate(process.domain, "from the registry", SIZE) as way:
+    push(images, web, f"{process.domain}/me/web:v1")
+    with gate(process.domain, "from the registry", SIZE) as way:
 
-            def kill() -> None:
-                if way.closed.wait(60):
-                    process.kill()
-                    way.open()
+        def kill() -> None:
+            if way.closed.wait(60):
+                process.kill()
+                way.open()
 
-            killer = threading.Thread(target=kill)
-            killer.start()
-            with pytest.raises(Unavailable):
-                pull(other, f"{way.domain}/me/web:v1")
-            killer.join()
+        killer = threading.Thread(target=kill)
+        killer.start()
+        with pytest.raises(Unavailable):
+            pull(other, f"{way.domain}/me/web:v1")
+        killer.join()
     assert nothing_is_stored(other)
 
 
