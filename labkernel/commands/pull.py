@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -60,6 +61,10 @@ def pull_image(
         raise _not_pulled(client, repository, explain(error, "", client)) from None
 
 
+_NOT_THE_NAME = "no matching manifest|HTTP response to HTTPS|no basic auth credentials|verification failed"
+"""Failures for which another name is no advice."""
+
+
 def _not_pulled(client: DockerClient, repository: str, error: CommandError) -> CommandError:
     """A pull that failed is most often a slip in the name, or a room without the registry."""
     offline = is_offline(error.what)
@@ -67,7 +72,7 @@ def _not_pulled(client: DockerClient, repository: str, error: CommandError) -> C
         error.why = f"the registry {registry_of(repository)} does not answer"
     if repository in local_names(client):
         error.hint = f"an image {repository} is stored here, and works without a registry"
-    elif "no matching manifest" not in error.what:
+    elif not re.search(_NOT_THE_NAME, error.what):
         error.hint = f"{'no registry answers here; ' if offline else ''}{image_hint(repository, client)}"
     error.where = None
     return error

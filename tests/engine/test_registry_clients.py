@@ -92,6 +92,8 @@ def test_logging_in_and_out(place: Place, tmp_path: Path, docker: list[str]) -> 
     place.run("docker", "rmi", name)
     refused = place.run(*docker, "pull", name, ok=False, **kept)
     assert "no basic auth credentials" in refused.stderr
+    if docker == LABKERNEL_DOCKER:
+        assert f"hint:  log in first: docker login {place.private}" in refused.stderr
 
 
 # The protocol of docker-credential-helpers: a verb, and JSON or a server's address on standard input.

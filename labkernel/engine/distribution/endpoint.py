@@ -27,6 +27,10 @@ from labkernel.engine.errors import System, Unauthorized, Unavailable
 DOCUMENT_LIMIT = 8 << 20
 ERROR_LIMIT = 1 << 16
 
+#: What OpenSSL makes of an answer in plain HTTP, and what Go does.
+_NO_TLS = {"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "UNKNOWN_PROTOCOL", "RECORD_LAYER_FAILURE"}
+_PLAIN = "http: server gave HTTP response to HTTPS client"
+
 _DOCKER_HUB_HOST = "registry-1.docker.io"
 
 
@@ -69,7 +73,14 @@ class Endpoint:
             return base
         if isinstance(failure, Unavailable):
             raise failure
-        raise unavailable("GET", f"https://{self.host}/v2/", failure) from failure
+        no_tls = isinstance(failure, ssl.SSLError) and failure.reason in _NO_TLS
+        raised = unavailable("GET", f"https://{self.host}/v2/", _PLAIN if no_tls else failure)
+        if no_tls:
+            raised.hint = (
+                f"if it may do without TLS: labkernel engine start --insecure-registry {self.host}, "
+                "once the engine is stopped"
+            )
+        raise raised from failure
 
     def _greet(self, base: str) -> None:
         """Ask for the API's version, and log in if the registry wants that (distribution-spec, "Determining

@@ -51,9 +51,6 @@ class Sink(Protocol):
     def add_image(self, config: bytes) -> None:
         """Store the image, whose layers are stored."""
 
-    def remember(self, image_id: str, layers: Sequence[Descriptor]) -> None:
-        """The stored image's layers are in the registry, as these archives."""
-
 
 class Pulled(NamedTuple):
     """The image's id, the digest of the manifest (or index) that its name stands for, and whether it is new
@@ -78,7 +75,6 @@ def pull(
     is_new = not sink.has_image(manifest.config.digest)
     if is_new:
         _image(registry, manifest, sink, output, stop)
-    sink.remember(manifest.config.digest, manifest.layers)
     output(messages.status(f"Digest: {top_digest}"))
     return Pulled(manifest.config.digest, top_digest, is_new)
 

@@ -264,6 +264,8 @@ class _Sink:
                 expected_diff_id=diff_ids[-1],
                 blob=StoredBlob(file, blob),
             )
+        # Only what was unpacked: that an archive holds a layer is else no more than somebody's word.
+        self._remember(diff_ids[-1], blob)
 
     def has_image(self, image_id: str) -> bool:
         try:
@@ -274,11 +276,6 @@ class _Sink:
 
     def add_image(self, config: bytes) -> None:
         self._images.create(config)
-
-    def remember(self, image_id: str, layers: Sequence[Descriptor]) -> None:
-        diff_ids = image_config.diff_ids(self._images.get(image_id).config)
-        for diff_id, blob in zip(diff_ids, layers, strict=False):
-            self._remember(diff_id, blob)
 
     def settle(self) -> None:
         """What belongs to no image after all goes again."""

@@ -83,9 +83,6 @@ class MemorySink:
     def add_image(self, config: bytes) -> None:
         self.images.append(config)
 
-    def remember(self, image_id: str, layers: Sequence[Descriptor]) -> None:
-        """Nothing is pushed from here."""
-
 
 @pytest.fixture
 def sink() -> MemorySink:

@@ -18,6 +18,7 @@ from labkernel.engine.distribution import connection
 from labkernel.engine.distribution.credentials import Credentials
 from labkernel.engine.distribution.manifests import Descriptor, digest, docker_manifest
 from labkernel.engine.distribution.registry import Registry
+from labkernel.engine.distribution.settings import RegistrySettings
 from labkernel.engine.distribution.upload import Upload
 from labkernel.engine.errors import EngineError, Forbidden, NotFound, System, Unauthorized, Unavailable
 from tests.engine.distribution.servers import (
@@ -111,8 +112,15 @@ def test_only_a_local_registry_does_without_tls(monkeypatch: pytest.MonkeyPatch)
         port = domain.partition(":")[2]
         address = socket.getaddrinfo("127.0.0.1", int(port), type=socket.SOCK_STREAM)
         monkeypatch.setattr(connection, "_look_up", lambda *_: address)
-        with pytest.raises(Unavailable, match=f'Get "https://registry.test:{port}/v2/": '):
+        with pytest.raises(Unavailable) as raised:
             opened(f"registry.test:{port}")
+        assert raised.value.message == (
+            f'Get "https://registry.test:{port}/v2/": http: server gave HTTP response to HTTPS client'
+        )
+        assert f"--insecure-registry registry.test:{port}" in str(raised.value.hint)
+        # Unless it may.
+        insecure = RegistrySettings.of([], [f"registry.test:{port}"])
+        Registry(f"registry.test:{port}", "me/web", familiar_name="me/web", settings=insecure)
 
 
 def test_only_a_local_registry_does_without_a_good_certificate(

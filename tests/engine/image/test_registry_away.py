@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import os
 import subprocess
 import tempfile
@@ -15,7 +16,10 @@ import pytest
 
 from labkernel.engine.database import Database
 from labkernel.engine.distribution import manifests
+from labkernel.engine.distribution.manifests import Descriptor
+from labkernel.engine.distribution.registry import Registry
 from labkernel.engine.distribution.settings import RegistrySettings
+from labkernel.engine.distribution.upload import Upload
 from labkernel.engine.errors import System, Unavailable
 from labkernel.engine.image import config
 from labkernel.engine.image.images import Image, Images
@@ -127,24 +131,22 @@ def test_a_push_survives_the_registry(
 
 
 def test_a_registry_that_does_not_come_back(
-    images: Images, web: Image, other: Images, monkeypatch: pytest.MonkeyPatch
+    process: RegistryProcess, images: Images, web: Image, other: Images, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("labkernel.engine.distribution.retry.DELAYS", (0.1, 0.2))
-    with tempfile.TemporaryDirectory() as directory:
-        process = RegistryProcess(Path(directory), ours=True)
-        push(images, web, f"{process.domain}/me/web:v1")
-        with gate(process.domain, "from the registry", SIZE) as way:
+    push(images, web, f"{process.domain}/me/web:v1")
+    with gate(process.domain, "from the registry", SIZE) as way:
 
-            def kill() -> None:
-                if way.closed.wait(60):
-                    process.kill()
-                    way.open()
+        def kill() -> None:
+            if way.closed.wait(60):
+                process.kill()
+                way.open()
 
-            killer = threading.Thread(target=kill)
-            killer.start()
-            with pytest.raises(Unavailable):
-                pull(other, f"{way.domain}/me/web:v1")
-            killer.join()
+        killer = threading.Thread(target=kill)
+        killer.start()
+        with pytest.raises(Unavailable):
+            pull(other, f"{way.domain}/me/web:v1")
+        killer.join()
     assert nothing_is_stored(other)
 
 
@@ -195,6 +197,28 @@ def test_what_was_pulled_is_mounted_too(
     messages = push(other, image, f"{process.domain}/my/web:v1")
     assert [m["status"] for m in messages if "Mounted" in m.get("status", "")] == ["Mounted from me/web"] * 3
     assert messages[-1]["aux"]["Digest"] == digest
+
+
+def test_whose_word_counts(process: RegistryProcess, images: Images, web: Image, other: Images) -> None:
+    """Somebody's manifest that names the same image with other layers is no reason to push those."""
+    push(images, web, f"{process.domain}/me/web:v1")
+    theirs = Registry(process.domain, "evil/web", familiar_name="evil/web", actions="pull,push")
+    good, _ = Registry(process.domain, "me/web", familiar_name="x").manifest("v1")
+    parsed = manifests.parse(good)
+    assert isinstance(parsed, manifests.Manifest)
+    wrong = []
+    for number in range(len(parsed.layers)):
+        data = b"wrong" * (number + 1)
+        blob = Descriptor(parsed.layers[0].media_type, manifests.digest(data), len(data))
+        Upload(theirs, blob, io.BytesIO(data), lambda _: None).run()
+        wrong.append(blob)
+    assert theirs.mount(parsed.config.digest, "me/web")
+    theirs.put_manifest("v1", manifests.docker_manifest(parsed.config, wrong), manifests.DOCKER_MANIFEST)
+    pull(other, f"{process.domain}/me/web:v1")
+    pull(other, f"{process.domain}/evil/web:v1")
+    push(other, other.get(web.id), f"{process.domain}/mine/web:v1")
+    mine, _ = Registry(process.domain, "mine/web", familiar_name="x").manifest("v1")
+    assert mine == good
 
 
 def test_a_registry_that_forgot(process: RegistryProcess, images: Images, web: Image, other: Images) -> None:
