@@ -133,6 +133,14 @@ ALLOWED = [
     Allowed(
         "create.refused_host_configs/volumes of an unknown*: status", "pair", "not found is 404", (400, 404)
     ),
+    Allowed(
+        "create.refused_host_configs/* of an unknown container: status",
+        "pair",
+        "not found is 404",
+        (400, 404),
+    ),
+    Allowed("create.refused_host_configs/device that is not there: *", "any", _SOONER),
+    Allowed("create.refused_host_configs/gpu: *", "any", _SOONER),
     Allowed("create.refused_host_configs/tmpfs with an unknown option*", "any", _SOONER),
     Allowed("create.refused_host_configs/invalid ipc mode*", "any", _SOONER),
     Allowed("create.refused_host_configs/unreadable seccomp profile*", "any", _SOONER),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import resource as rlimits
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -180,7 +181,24 @@ def resources(host_config: Mapping[str, Any]) -> Resources:
         cpuset_mems=host_config["CpusetMems"],
         pids_limit=host_config["PidsLimit"] or 0,
         blkio_weight=host_config["BlkioWeight"],
+        throttled=_throttled(host_config),
     )
+
+
+def _throttled(host_config: Mapping[str, Any]) -> dict[str, list[dict[str, int]]]:
+    """Raises InvalidParameter for a device that is not there."""
+    found: dict[str, list[dict[str, int]]] = {}
+    for key, name in container_config.THROTTLED.items():
+        for given in host_config[key] or ():
+            path = given.get("Path") or ""
+            try:
+                number = os.stat(path).st_rdev
+            except OSError as error:
+                reason = (error.strerror or "").lower()
+                raise InvalidParameter(f"stat {path}: {reason}") from None
+            rate = {"major": os.major(number), "minor": os.minor(number), "rate": given.get("Rate") or 0}
+            found.setdefault(name, []).append(rate)
+    return found
 
 
 def _sysctls(sandbox: Sandbox, host_config: Mapping[str, Any]) -> dict[str, str]:

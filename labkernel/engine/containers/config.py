@@ -108,6 +108,21 @@ OPTIONAL_HOST_CONFIG = ("Mounts", "Tmpfs", "Sysctls", "Init", "StorageOpt", "Ann
 
 _CAPABILITIES = {"ALL", *(name.removeprefix("CAP_") for name in ALL_CAPABILITIES)}
 _RESTART_POLICIES = ("", "no", "always", "unless-stopped", "on-failure")
+THROTTLED = {
+    "BlkioDeviceReadBps": "throttleReadBpsDevice",
+    "BlkioDeviceWriteBps": "throttleWriteBpsDevice",
+    "BlkioDeviceReadIOps": "throttleReadIOPSDevice",
+    "BlkioDeviceWriteIOps": "throttleWriteIOPSDevice",
+}
+"""Limits of single devices, and what the OCI runtime-spec calls them."""
+_UNSERVED = {
+    "CgroupParent": "the engine has a place of its own in the control groups",
+    "BlkioWeightDevice": "few kernels weigh devices",
+    "CpuRealtimePeriod": "real time is not handed to containers",
+    "CpuRealtimeRuntime": "real time is not handed to containers",
+    "KernelMemory": "kernels have no such limit any more",
+    "KernelMemoryTCP": "kernels have no such limit any more",
+}
 _HEALTH_TIMES = ("Interval", "Timeout", "StartPeriod", "StartInterval")
 _MINIMUM_HEALTH_TIME = 1_000_000
 """Nanoseconds."""
@@ -261,7 +276,16 @@ def validate(config: Mapping[str, Any], host_config: Mapping[str, Any]) -> list[
     _validate_policies(config, host_config)
     if host_config["NetworkMode"] == "host" and host_config["PortBindings"]:
         warnings.append("Published ports are discarded when using host network mode")
-    return warnings
+    if host_config["OomKillDisable"] and not host_config["Memory"]:
+        warnings.append(
+            "OOM killer is disabled for the container, but no memory limit is set, "
+            "this can result in the system running out of resources."
+        )
+    return warnings + [
+        f"{key} is kept in the configuration and not heeded: {why}"
+        for key, why in _UNSERVED.items()
+        if host_config.get(key)
+    ]
 
 
 def _check_health(check: Mapping[str, Any]) -> None:
@@ -322,6 +346,9 @@ def _validate_limits(host_config: Mapping[str, Any]) -> None:
         raise InvalidParameter(
             f"Requested CPUs are not available - requested {wanted}, available: 0-{cpus - 1}"
         )
+    swappiness = host_config["MemorySwappiness"]
+    if swappiness is not None and not -1 <= swappiness <= 100:
+        raise InvalidParameter(f"Invalid value: {swappiness}, valid memory swappiness range is 0-100")
     if host_config["ShmSize"] < 0:
         raise InvalidParameter("SHM size can not be less than 0")
     if not -1000 <= host_config["OomScoreAdj"] <= 1000:
@@ -347,6 +374,7 @@ def _validate_policies(config: Mapping[str, Any], host_config: Mapping[str, Any]
                     f'invalid {key}: unknown capability: "CAP_{name.upper().removeprefix("CAP_")}"'
                 )
     security_options(host_config)
+    _check_unknown(host_config)
     if host_config["UTSMode"] == "host" and config["Hostname"]:
         raise InvalidParameter("conflicting options: hostname and the UTS mode")
     if not re.fullmatch(r"(private|shareable|none|host|container:.+)", host_config["IpcMode"]):
@@ -354,6 +382,29 @@ def _validate_policies(config: Mapping[str, Any], host_config: Mapping[str, Any]
     if host_config["Runtime"] not in ("", "runc", HOST_CONFIG["Runtime"]):
         raise InvalidParameter(f"Unknown runtime specified {host_config['Runtime']}")
     log_options.check(host_config["LogConfig"])
+
+
+def _check_unknown(host_config: Mapping[str, Any]) -> None:
+    """What Docker knows on other machines only, or nowhere. Raises InvalidParameter."""
+    if host_config["Isolation"] not in ("", "default"):
+        kind = host_config["Isolation"]
+        raise InvalidParameter(f"Invalid isolation: \"{kind}\" - linux only supports 'default'")
+    if host_config["CgroupnsMode"] not in ("", "host", "private"):
+        raise InvalidParameter(f"invalid cgroup namespace mode: {host_config['CgroupnsMode']}")
+    if host_config.get("StorageOpt"):
+        raise InvalidParameter(
+            "--storage-opt is supported only for overlay over xfs with 'pquota' mount option",
+            hint="a tmpfs or a volume with o=size=... limits what is written there",
+        )
+    for key in THROTTLED:
+        for device in host_config[key] or ():
+            if not os.path.exists(device.get("Path") or ""):
+                raise InvalidParameter(f"stat {device.get('Path') or ''}: no such file or directory")
+    for asked in host_config["DeviceRequests"] or ():
+        wanted = " ".join(f"[{' '.join(words)}]" for words in asked.get("Capabilities") or ())
+        raise InvalidParameter(
+            f'could not select device driver "{asked.get("Driver") or ""}" with capabilities: [{wanted}]'
+        )
 
 
 def check_name(name: str, *, shown: str | None = None) -> str:

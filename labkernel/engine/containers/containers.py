@@ -239,6 +239,9 @@ class Containers:
         warnings = container_config.validate(config, host_config)
         points = mount_points(config, host_config)
         linked = self._links(host_config)
+        for mode in ("PidMode", "IpcMode"):
+            if host_config[mode].startswith("container:"):
+                self.get(host_config[mode].removeprefix("container:"))
         image = self._images.resolve(config["Image"])
         check_platform(config["Image"], image.config, platform)
         container_config.merge_image(config, image.config.get("config") or {})

@@ -204,7 +204,7 @@ class Lifecycle:
 
     def _address(self, container: Container) -> str:
         """On the default bridge. Raises InvalidParameter: it is not on it."""
-        settings = self._networks.network_settings(container.id, container.host_config["NetworkMode"])
+        settings = self._networks.network_settings(container.id, container.networks)
         address: str = settings["Networks"].get("bridge", {}).get("IPAddress", "")
         if not address:
             raise InvalidParameter(

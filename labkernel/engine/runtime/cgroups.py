@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from labkernel.engine.errors import System
-from labkernel.engine.runtime import cgroup_stats, device_program
+from labkernel.engine.runtime import cgroup_stats, device_program, io_limits
 
 PARENT = "labkernel"
 #: v1 controllers that every container is in; "pids", "cpu", "cpuset", "blkio" and "freezer" are joined when
@@ -356,6 +356,7 @@ MISSING = {
     "pids": f"Your kernel does not support PIDs limit capabilities {_LACKING} PIDs limit discarded.",
     "blkio": f"Your kernel does not support Block I/O weight {_LACKING} Weight discarded.",
     "io": f"Your kernel does not support Block I/O weight {_LACKING} Weight discarded.",
+    **io_limits.MISSING,
 }
 #: Limits that some kernels have not: a warning instead of a failed start, in Docker's words where it has
 #: them.
@@ -402,8 +403,10 @@ def v1_settings(resources: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     pids = resources.get("pids", {}).get("limit", 0)
     if pids > 0:
         put("pids", "max", pids)
-    if "blockIO" in resources:
-        put("blkio", "weight", resources["blockIO"]["weight"])
+    block_io = resources.get("blockIO", {})
+    if "weight" in block_io:
+        put("blkio", "weight", block_io["weight"])
+    found += io_limits.v1_settings(block_io)
     for rule in resources.get("devices", ()):
         found.append(("devices", "devices.allow" if rule["allow"] else "devices.deny", device_line(rule)))
     return found
@@ -432,9 +435,10 @@ def v2_settings(resources: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     pids = resources.get("pids", {}).get("limit", 0)
     if pids:
         found.append(("pids", "pids.max", str(pids) if pids > 0 else "max"))
-    if "blockIO" in resources:
-        found.append(("io", "io.bfq.weight", str(resources["blockIO"]["weight"])))
-    return found
+    block_io = resources.get("blockIO", {})
+    if "weight" in block_io:
+        found.append(("io", "io.bfq.weight", str(block_io["weight"])))
+    return found + io_limits.v2_settings(block_io)
 
 
 def shares_to_weight(shares: int) -> int:

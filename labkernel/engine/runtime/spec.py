@@ -117,6 +117,8 @@ class Resources:
     cpuset_mems: str = ""
     pids_limit: int = 0
     blkio_weight: int = 0
+    throttled: Mapping[str, Sequence[Mapping[str, int]]] = field(default_factory=dict)
+    """runtime-spec's names of the lists -> [{"major", "minor", "rate"}]."""
 
 
 @dataclass(frozen=True)
@@ -278,8 +280,10 @@ def resources_spec(resources: Resources) -> dict[str, Any]:
     found: dict[str, Any] = {"memory": memory, "cpu": cpu}
     if resources.pids_limit:
         found["pids"] = {"limit": resources.pids_limit}
+    block_io: dict[str, Any] = {name: list(devices) for name, devices in resources.throttled.items()}
     if resources.blkio_weight:
-        found["blockIO"] = {"weight": resources.blkio_weight}
+        block_io["weight"] = resources.blkio_weight
+    found["blockIO"] = block_io
     return {name: value for name, value in found.items() if value}
 
 

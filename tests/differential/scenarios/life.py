@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from typing import Any
 from urllib.parse import quote
 
@@ -280,6 +281,7 @@ def pruning_by_age(api: Recorder) -> None:
         filters = quote(json.dumps({"until": [until]}))
         api.post(f"containers until {until}", f"/containers/prune?filters={filters}")
         api.post(f"images until {until}", f"/images/prune?filters={filters}")
+    time.sleep(1.1)  # a length of time ends at a whole second
     wanted = quote(json.dumps({"until": ["1ns"], "label!": ["keep"]}))
     api.post("containers that are older and unlabelled", f"/containers/prune?filters={wanted}")
     wanted = quote(json.dumps({"until": ["4000000000"]}))

@@ -35,7 +35,7 @@ def seen_inside(api: Recorder) -> None:
         "box",
         "sh",
         "-c",
-        "sort /etc/hosts; env | grep -v HOSTNAME | sort; ping -c 1 -W 1 the-db >/dev/null && echo reached",
+        "sort -k2 /etc/hosts; env | grep -v HOSTNAME | sort; ping -c 1 -W 1 the-db | grep -c ttl",
         Env=["MINE=1", "PLAIN_NAME=mine"],
         **_linked("data-base:the-db", "plain", ExtraHosts=["other:1.2.3.4"]),
     )

@@ -252,7 +252,8 @@ def own_seccomp_profile(api: Recorder) -> None:
     profile = json.dumps({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": calls})
     script = (
         "mkdir /a; touch /b; chmod 700 /b; chown 1 /b && stat -c %u /b; "
-        "sleep 9 & kill -USR1 $! 2>/dev/null || echo refused; kill -HUP $! && echo killed; ping -c1 127.0.0.1; grep Seccomp: /proc/self/status"
+        "sleep 9 & kill -USR1 $! 2>/dev/null || echo refused; kill -HUP $! && echo killed; "
+        "ping -c1 127.0.0.1; grep Seccomp: /proc/self/status"
     )
     options = {"SecurityOpt": [f"seccomp={profile}"]}
     api.finish("box", "sh", "-c", script, HostConfig=options)
