@@ -6,7 +6,7 @@ from pathlib import Path
 
 from labkernel.commands import Console, Invocation, Result, Text
 from labkernel.commands.command import Command
-from labkernel.commands.flags import text
+from labkernel.commands.flags import switch, text
 
 
 def make(invocation: Invocation, console: Console) -> Result:
@@ -25,10 +25,11 @@ def make(invocation: Invocation, console: Console) -> Result:
     lines = []
     for solution in chosen:
         place = Path(out).expanduser() if out else exercises_beside(solution)
-        made = make_assignment(solution, place)
+        made = make_assignment(solution, place, force=invocation.options["force"])
         lines.append(
             f"{place / made.exercise.name}: {made.answers} to answer, "
             f"{len(made.exercise.checks)} to check, {made.points:g} points"
+            + (f" (what was there is now {made.kept.name})" if made.kept else "")
         )
     return Text("\n".join(lines))
 
@@ -43,5 +44,6 @@ MAKE = Command(
             "solutions", "", "Where the solutions are; else ./solutions, or the course's own", metavar="DIR"
         ),
         text("out", "", "Where to put the exercises; else `exercises` beside the solutions", metavar="DIR"),
+        switch("force", "f", "Make it also where somebody has worked in it; that is moved aside"),
     ),
 )

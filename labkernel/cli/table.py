@@ -27,7 +27,15 @@ LABKERNEL = Program(
     "labkernel",
     "A teaching lab for containers that lives in Jupyter, on a container engine of its own.",
     {
-        "lab": Command("lab", "[DIRECTORY]", "Open the lessons in JupyterLab: start here", lab, (), (0, 1)),
+        "lab": Command(
+            "lab",
+            "[DIRECTORY]",
+            "Open the lessons in JupyterLab: start here. They are put into DIRECTORY; else into ~/labkernel, "
+            "or into ~/labkernel-work where ~/labkernel is the source",
+            lab,
+            (),
+            (0, 1),
+        ),
         "check": check.CHECK,
         "grade": grade.GRADE,
         "docker": Command(

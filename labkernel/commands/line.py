@@ -56,8 +56,18 @@ def split_line(
     `nested` runs docker commands inside $(...); without it they are refused. `environ` and `directory`
     default to the process's own. Raises CommandError with a hint.
     """
-    splitter = _Splitter(text, nested, os.environ if environ is None else environ, directory or os.getcwd())
+    splitter = _Splitter(text, nested, os.environ if environ is None else environ, directory or _here())
     return splitter.words()
+
+
+def _here() -> str:
+    try:
+        return os.getcwd()
+    except FileNotFoundError:
+        raise CommandError(
+            "the directory that this runs in is gone: it was removed, or another has taken its place",
+            hint="`%cd DIRECTORY` goes to one that is there; restarting the kernel goes to the notebook's",
+        ) from None
 
 
 class _Splitter:

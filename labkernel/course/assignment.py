@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 
 from labkernel.commands import CommandError
 from labkernel.course import places
 from labkernel.course.exercise import CHECKS, Exercise, exercises_in, load_exercise, named
 from labkernel.course.files import copy_file, files
+from labkernel.course.fingerprint import is_as_made, put_fingerprint
 from labkernel.course.notebook import kind, notebook_text, read_notebook
 from labkernel.course.release import problems, released
 
@@ -20,6 +23,8 @@ class Made:
 
     exercise: Exercise
     answers: int
+    kept: Path | None = None
+    """Where what was in its place is now, if somebody had worked in it."""
 
     @property
     def points(self) -> float:
@@ -57,11 +62,12 @@ def exercises_beside(solution: Path) -> Path:
     return (Path.cwd() if around == Path(places.__file__).parent else around) / "exercises"
 
 
-def make_assignment(solution: Path, out: Path) -> Made:
+def make_assignment(solution: Path, out: Path, *, force: bool = False) -> Made:
     """Make `out`/NAME from the directory `solution` of that NAME, in place of what was made there before.
 
-    Nothing is written unless all of it can be. Raises CommandError, which says all that is wrong with the
-    solution, or what is in the way; OSError.
+    Nothing is written unless all of it can be. An exercise in which somebody has worked stays; with `force`
+    it is moved to a name beside it. Raises CommandError, which says all that is wrong with the solution, or
+    what is in the way; OSError.
     """
     exercise = load_exercise(solution)
     _validate(exercise)
@@ -78,19 +84,35 @@ def make_assignment(solution: Path, out: Path) -> Made:
             where=str(target),
             hint="move it away, or name another place with --out",
         )
+    touched = target.exists() and not is_as_made(target / exercise.notebook.name)
+    if touched and not force:
+        raise CommandError(
+            "somebody has worked in the exercise that is there: its files are not as they were made",
+            where=str(target),
+            hint="--force moves it aside and makes it anew; --out names another place",
+        )
     out.mkdir(parents=True, exist_ok=True)
-    unfinished, before = (target.with_name(f".{exercise.name}.{word}") for word in ("part", "old"))
+    unfinished, untouched = (target.with_name(f".{exercise.name}.{word}") for word in ("part", "old"))
+    kept = _free_name(target) if touched else None
     shutil.rmtree(unfinished, ignore_errors=True)
     try:
         answers = _write(exercise, unfinished)
-        shutil.rmtree(before, ignore_errors=True)
+        if not touched:
+            shutil.rmtree(untouched, ignore_errors=True)
         if target.exists():
-            target.rename(before)
+            target.rename(kept or untouched)
         unfinished.rename(target)
-        shutil.rmtree(before, ignore_errors=True)
+        if not touched:
+            shutil.rmtree(untouched, ignore_errors=True)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
-    return Made(load_exercise(target), answers)
+    return Made(load_exercise(target), answers, kept)
+
+
+def _free_name(target: Path) -> Path:
+    """NAME.old beside `target`, or NAME.old2 and so on where there are such already."""
+    names = (target.with_name(f"{target.name}.old{number if number > 1 else ''}") for number in count(1))
+    return next(name for name in names if not os.path.lexists(name))
 
 
 def _is_exercise(directory: Path) -> bool:
@@ -117,5 +139,7 @@ def _write(solution: Exercise, directory: Path) -> int:
         target = directory / name
         target.parent.mkdir(parents=True, exist_ok=True)
         copy_file(solution.directory / name, target)
-    (directory / solution.notebook.name).write_text(notebook_text(notebook), encoding="utf-8")
+    learners = directory / solution.notebook.name
+    learners.write_text(notebook_text(notebook), encoding="utf-8")
+    put_fingerprint(learners)
     return sum(kind(cell) == "answer" for cell in notebook["cells"])

@@ -61,8 +61,8 @@ class Exercise:
 def find_exercise(word: str | None = None, start: Path | None = None) -> Exercise:
     """The exercise of a directory, or by its number (3, 03), name (web-app) or both (03-web-app).
 
-    Looked for in `start` (the current directory), the `exercises` beside it and above it, the learner's
-    ~/labkernel, and at last among the course's own. Raises CommandError.
+    Looked for in `start` (the current directory), the `exercises` beside it and above it, the learner's own
+    directory, and at last among the course's own. Raises CommandError.
     """
     start = (start or Path.cwd()).absolute()
     if word is None:
@@ -108,7 +108,7 @@ def _places(start: Path) -> Iterator[Path]:
         # Checks are programs: those that another user left in /tmp/exercises are not to be run.
         if os.path.isdir(place) and place.stat().st_uid in (0, os.geteuid()):
             yield place
-    yield Path.home() / "labkernel" / "exercises"
+    yield places.learners() / "exercises"
     yield places.exercises()
 
 

@@ -19,7 +19,7 @@ from labkernel.grading.boxes import Boxes, boxes_for
 from labkernel.grading.digest import digest
 from labkernel.grading.feedback import page
 from labkernel.grading.gradebook import gradebook, number
-from labkernel.grading.rebuild import answers, rebuilt
+from labkernel.grading.rebuild import answers, demand_cells, rebuilt
 from labkernel.grading.records import Record, Records
 from labkernel.grading.result import Graded
 from labkernel.grading.sandbox import SandboxError
@@ -57,11 +57,11 @@ def grade(
 ) -> Grading:
     """Grade what is not graded yet, `jobs` at a time, and write the gradebook, also when interrupted.
 
-    `say` is told of each as it is done. Raises CommandError: another grader is at work in `directory`, or
-    there can be no sandboxes.
+    `say` is told of each as it is done. Raises CommandError: another grader is at work in `directory`, or it
+    holds results of another exercise, or there can be no sandboxes.
     """
     records = Records(directory)
-    with records.held():
+    with records.held(assignment.exercise.name):
         grader = _Grader(assignment, records, say)
         learners = [submission.learner for submission in submissions]
         try:
@@ -157,6 +157,8 @@ class _Grader:
         exercise, cells = self._assignment.exercise, self._assignment.cells
         try:
             given = {} if problem else answers(data)
+            if not problem:
+                demand_cells(cells, given)
         except Unreadable as unreadable:
             problem = unreadable.reason
         if problem:

@@ -76,6 +76,16 @@ def answers(data: bytes) -> dict[str, str]:
     return found
 
 
+def demand_cells(cells: tuple[Cell, ...], found: Mapping[str, str]) -> None:
+    """Raises Unreadable for a notebook that has none of the exercise's answers: it is one of something else.
+
+    Names of other cells are no sign: most exercises begin alike, and check an image.
+    """
+    wanted = [cell.name for cell in cells if cell.kind == "answer"]
+    if wanted and not any(name in found for name in wanted):
+        raise Unreadable("none of the exercise's cells for answers is in it: it may be of another exercise")
+
+
 def _json_problem(error: Exception) -> str:
     if isinstance(error, json.JSONDecodeError):
         return f"not JSON at line {error.lineno}, column {error.colno}"

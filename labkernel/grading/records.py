@@ -50,8 +50,18 @@ class Records:
         self._state = directory / ".state"
 
     @contextmanager
-    def held(self) -> Iterator[None]:
-        """Make the directories, and keep every other grader away. Raises CommandError."""
+    def held(self, exercise: str) -> Iterator[None]:
+        """Make the directories for the results of `exercise`, and keep every other grader away.
+
+        Raises CommandError, before anything is written, where results of another exercise are.
+        """
+        others = self._exercise()
+        if others not in (None, exercise):
+            raise CommandError(
+                f"this folder holds grades of {others}",
+                where=str(self.directory),
+                hint=f"another --out for {exercise}; what is there stays as it is",
+            )
         try:
             for directory in (self._results, self._feedback, self._state / "new", self._state / "learners"):
                 directory.mkdir(parents=True, exist_ok=True)
@@ -74,6 +84,17 @@ class Records:
             yield
         finally:
             os.close(lock)
+
+    def _exercise(self) -> str | None:
+        """Whose results are there; None where there is none that says so."""
+        for path in sorted(self._results.glob("*.json")):
+            try:
+                exercise = json.loads(path.read_bytes())["exercise"]
+            except (OSError, ValueError, KeyError, TypeError):
+                continue
+            if isinstance(exercise, str):
+                return exercise
+        return None
 
     @property
     def work(self) -> Path:

@@ -16,12 +16,18 @@ FIRST_LESSON = "00-first-light.ipynb"
 
 
 def open_lab(directory: Path | None = None) -> int:
-    """Run JupyterLab on the lessons in `directory` (~/labkernel by default) until the user stops it.
+    """Run JupyterLab on the lessons in `directory` (`places.learners` by default) until the user stops it.
 
     It listens on the loopback address only and asks for a token, which the browser that it opens is given.
     The process becomes Jupyter's; it returns only by raising CommandError.
     """
-    directory = (directory or Path.home() / "labkernel").expanduser().resolve()
+    directory = (directory or places.learners()).expanduser().resolve()
+    if places.is_source(directory):
+        raise CommandError(
+            "this is labkernel's source, where exercises are made anew: no place for a learner's work",
+            where=str(directory),
+            hint=f"without a directory, `labkernel lab` takes {places.learners()}",
+        )
     if importlib.util.find_spec("jupyterlab") is None:
         raise CommandError(
             "JupyterLab is not installed here", where="labkernel lab", hint="pip install 'labkernel[lab]'"

@@ -54,3 +54,16 @@ def test_no_solutions(tmp_path: Path) -> None:
     ended = make("--solutions", "nowhere", cwd=tmp_path)
     assert ended.returncode == 1
     assert ended.stderr.startswith("there are no solutions\n")
+
+
+def test_work_stays_unless_forced(tmp_path: Path) -> None:
+    write_solution(tmp_path / "solutions")
+    make("1", cwd=tmp_path)
+    place = tmp_path / "exercises" / NAME
+    (place / "Dockerfile").write_text("FROM busybox")
+    ended = make("1", cwd=tmp_path)
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert "hint:  --force moves it aside" in ended.stderr
+    ended = make("1", "--force", cwd=tmp_path)
+    assert ended.stdout.endswith(f" (what was there is now {NAME}.old)\n")
+    assert (tmp_path / "exercises" / f"{NAME}.old" / "Dockerfile").read_text() == "FROM busybox"

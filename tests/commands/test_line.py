@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import contextlib
 import shlex
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -127,3 +128,13 @@ def test_quoted_words_come_back_as_they_were(words: list[str]) -> None:
 def test_any_text_gives_words_or_the_one_error(text: str) -> None:
     with contextlib.suppress(CommandError):
         assert all(isinstance(word, str) for word in split_line(text, environ={}, directory="/"))
+
+
+def test_a_directory_that_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    with pytest.raises(CommandError, match="the directory that this runs in is gone") as caught:
+        split_line("ps")
+    assert "%cd" in str(caught.value.hint)

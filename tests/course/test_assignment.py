@@ -7,7 +7,7 @@ from typing import Any
 
 import nbformat
 import pytest
-from nbformat.v4 import new_code_cell, new_markdown_cell
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_output
 
 from labkernel.commands import CommandError
 from labkernel.course import find_exercise
@@ -114,13 +114,75 @@ def test_a_link_that_cannot_be_followed(tmp_path: Path, target: str, message: st
 
 def test_made_again_it_takes_the_place_of_what_was_made(tmp_path: Path) -> None:
     solution = write_solution(tmp_path / "solutions")
+    (solution / "old").write_text("")
     make_assignment(solution, tmp_path / "out")
-    (tmp_path / "out" / NAME / "old").write_text("")
+    (solution / "old").unlink()
     (solution / "greeting").write_text("good day\n")
     make_assignment(solution, tmp_path / "out")
     assert (tmp_path / "out" / NAME / "greeting").read_text() == "good day\n"
     assert not (tmp_path / "out" / NAME / "old").exists()
     assert [path.name for path in (tmp_path / "out").iterdir()] == [NAME]
+
+
+def test_a_copy_that_jupyter_saved_unchanged_is_as_made(tmp_path: Path) -> None:
+    solution = write_solution(tmp_path / "solutions")
+    exercise = make_assignment(solution, tmp_path / "out").exercise
+    nbformat.write(nbformat.read(exercise.notebook, as_version=4), exercise.notebook)
+    (exercise.directory / ".ipynb_checkpoints").mkdir()
+    assert make_assignment(solution, tmp_path / "out").kept is None
+
+
+def work(change: Callable[[Any], object]) -> Change:
+    """A change of the notebook, as a change of the exercise's directory."""
+
+    def worked(directory: Path) -> None:
+        path = directory / f"{NAME}.ipynb"
+        content = nbformat.read(path, as_version=4)
+        change(content)
+        nbformat.write(content, path)
+
+    return worked
+
+
+WORK: dict[str, Change] = {
+    "an answer": work(lambda content: content.cells[2].update(source="FROM busybox")),
+    "an output": work(lambda content: content.cells[1].outputs.append(new_output("stream", text="x"))),
+    "a cell": work(lambda content: content.cells.append(new_code_cell("1"))),
+    "no word of what was made": work(lambda content: content.metadata.labkernel.pop("made")),
+    "a file of one's own": lambda directory: (directory / "Dockerfile").write_text("FROM busybox"),
+    "a file that was changed": lambda directory: (directory / "greeting").write_text("hi"),
+    "a file that is gone": lambda directory: (directory / "greeting").unlink(),
+    "a link that leads nowhere": lambda directory: (directory / "x").symlink_to("nowhere"),
+    "a notebook that is none": lambda directory: (directory / f"{NAME}.ipynb").write_text("half"),
+    "a renamed notebook": lambda directory: (directory / f"{NAME}.ipynb").rename(directory / "mine.ipynb"),
+}
+
+
+def everything(directory: Path) -> dict[str, bytes | None]:
+    return {path.name: path.read_bytes() if path.is_file() else None for path in directory.iterdir()}
+
+
+@pytest.mark.parametrize("change", WORK.values(), ids=WORK)
+def test_work_is_never_lost(tmp_path: Path, change: Change) -> None:
+    """It is refused; with force what was there is moved to a name of its own, each time another."""
+    solution = write_solution(tmp_path / "solutions")
+    directory = make_assignment(solution, tmp_path / "out").exercise.directory
+    change(directory)
+    before = everything(directory)
+    with pytest.raises(CommandError, match="somebody has worked in the exercise") as caught:
+        make_assignment(solution, tmp_path / "out")
+    assert "--force" in str(caught.value.hint)
+    assert [path.name for path in (tmp_path / "out").iterdir()] == [NAME]
+    assert everything(directory) == before
+    kept = make_assignment(solution, tmp_path / "out", force=True).kept
+    assert kept == tmp_path / "out" / f"{NAME}.old"
+    assert everything(kept) == before
+    assert make_assignment(solution, tmp_path / "out", force=True).kept is None
+    change(directory)
+    again = make_assignment(solution, tmp_path / "out", force=True).kept
+    assert again == tmp_path / "out" / f"{NAME}.old2"
+    assert kept.is_dir()
+    assert find_exercise("01", tmp_path / "out").directory == directory
 
 
 def test_what_is_no_exercise_stays(tmp_path: Path) -> None:

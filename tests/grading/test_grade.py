@@ -132,6 +132,41 @@ def test_another_assignment_grades_all_again(room: Classroom, tmp_path: Path) ->
     assert len(room.boxes.opened) == 1
 
 
+def test_grades_of_another_exercise_stay(room: Classroom, tmp_path: Path) -> None:
+    room.hand_in("ann", **ALL)
+    room.grade()
+    before = {path: path.read_bytes() for path in room.out.rglob("*") if path.is_file()}
+    other = tmp_path / "09-other"
+    shutil.copytree(ASSIGNMENT, other)
+    (other / "assignment.ipynb").rename(other / "09-other.ipynb")
+    room.assignment = load_assignment(str(other))
+    with pytest.raises(CommandError, match="this folder holds grades of assignment"):
+        room.grade()
+    assert {path: path.read_bytes() for path in room.out.rglob("*") if path.is_file()} == before
+
+
+def test_a_notebook_of_another_exercise_is_no_plain_zero(room: Classroom) -> None:
+    """Its first cells may have the names of ours, and its checks too; one answer of ours makes it ours."""
+    room.hand_in("ann", **ALL)
+    for learner, names in {"bob": ["other", "others", "another"], "carl": ["build", "x", "y"]}.items():
+        notebook = answered({})
+        of_answers = [
+            cell["metadata"]["nbgrader"]
+            for cell in notebook["cells"]
+            if cell["metadata"].get("nbgrader", {}).get("solution")
+        ]
+        for part, name in zip(of_answers, names, strict=True):
+            part["grade_id"] = name
+        write_notebook(room.submissions / f"{learner}.ipynb", notebook)
+    room.grade()
+    assert {name: row["state"] for name, row in room.gradebook().items()} == {
+        "ann": "graded",
+        "bob": "unreadable",
+        "carl": "graded",
+    }
+    assert "none of the exercise&#x27;s cells" in (room.out / "feedback" / "bob.html").read_text()
+
+
 @pytest.mark.parametrize("answer", ["error the disk is full", "bug in our own code", "break container"])
 def test_an_error_of_ours_is_no_zero_and_is_done_again(room: Classroom, answer: str) -> None:
     room.hand_in("ann", **ALL)

@@ -28,7 +28,7 @@ REPORT = Report(
 @pytest.fixture
 def records(tmp_path: Path) -> Records:
     records = Records(tmp_path / "out")
-    with records.held():
+    with records.held("01-x"):
         pass
     return records
 
@@ -88,25 +88,45 @@ def test_nothing_half_written_is_among_the_results(records: Records) -> None:
 def test_two_graders_on_one_directory(tmp_path: Path) -> None:
     """The second is refused at once; when the first is killed the next may begin at once."""
     hold = "import sys, time; from pathlib import Path; from labkernel.grading.records import Records\n"
-    hold += "with Records(Path(sys.argv[1])).held(): print('held', flush=True); time.sleep(60)"
+    hold += "with Records(Path(sys.argv[1])).held('01-x'): print('held', flush=True); time.sleep(60)"
     first = subprocess.Popen([sys.executable, "-c", hold, str(tmp_path)], stdout=subprocess.PIPE, text=True)
     assert first.stdout
     assert first.stdout.readline() == "held\n"
-    with pytest.raises(CommandError) as raised, Records(tmp_path).held():
+    with pytest.raises(CommandError) as raised, Records(tmp_path).held("01-x"):
         pass
     assert raised.value.what == "another grader is at work there"
     first.kill()
     first.wait()
     first.stdout.close()
-    with Records(tmp_path).held():
+    with Records(tmp_path).held("01-x"):
         pass
 
 
 def test_a_directory_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "out").write_text("a file")
-    with pytest.raises(CommandError) as raised, Records(tmp_path / "out").held():
+    with pytest.raises(CommandError) as raised, Records(tmp_path / "out").held("01-x"):
         pass
     assert raised.value.what.startswith("results cannot be written there: ")
+
+
+def test_results_of_another_exercise_stay(records: Records) -> None:
+    """Nothing is written: neither over them nor beside them."""
+
+    def everything() -> dict[Path, bytes]:
+        return {path: path.read_bytes() for path in records.directory.rglob("*") if path.is_file()}
+
+    (records.directory / "results" / "aaa.json").write_text("half")
+    records.write("ann", Graded(REPORT, "graded"), "page", "d")
+    records.write_gradebook("learner,points")
+    (records.directory / ".state" / "lock").unlink()
+    before = everything()
+    with pytest.raises(CommandError) as raised, Records(records.directory).held("03-y"):
+        pass
+    assert raised.value.what == "this folder holds grades of 01-x"
+    assert "another --out" in str(raised.value.hint)
+    assert everything() == before
+    with Records(records.directory).held("01-x"):
+        pass
 
 
 def test_digest() -> None:

@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 
 from labkernel.commands import CommandError
-from labkernel.course import load_exercise, places
+from labkernel.course import find_exercise, load_exercise, places
 from labkernel.course.exercise import exercises_in
 from labkernel.notebook.lab import FIRST_LESSON, copy_lessons, lab_command, lab_environment, open_lab
 from tests.notebook.browser import lab, open_notebook, page, run_cell
 from tests.support.daemons import Daemon
+from tests.support.source_tree import REPOSITORY
 
 
 def test_lessons_are_copied_once_and_never_overwritten(tmp_path: Path) -> None:
@@ -55,6 +56,25 @@ def test_a_directory_that_cannot_be_written_is_one_block() -> None:
         open_lab(Path("/proc/lessons"))
     assert "cannot write the lessons" in caught.value.what
     assert caught.value.hint
+
+
+@pytest.mark.parametrize("place", ["", "exercises", "lessons/new"])
+def test_the_source_is_no_place_for_work(place: str) -> None:
+    with pytest.raises(CommandError, match="this is labkernel's source") as caught:
+        open_lab(REPOSITORY / place)
+    assert str(places.learners()) in str(caught.value.hint)
+
+
+def test_the_learners_directory_is_beside_the_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`git clone` at home puts the source where lessons go else."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert places.learners() == tmp_path / "labkernel"
+    (tmp_path / "labkernel").symlink_to(REPOSITORY)
+    assert places.learners() == tmp_path / "labkernel-work"
+    copy_lessons(places.learners())
+    assert (
+        find_exercise("01", tmp_path).directory == tmp_path / "labkernel-work" / "exercises" / "01-web-base"
+    )
 
 
 def test_the_first_cells_in_a_browser(docker_host: Daemon, tmp_path: Path) -> None:
