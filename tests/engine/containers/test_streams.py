@@ -430,3 +430,15 @@ def test_stalled_uploads_do_not_stop_the_engine(lab: Daemon) -> None:
     for connection in stalled:
         connection.close()
     assert ran == ["well\n"]
+
+
+def test_an_exec_with_a_terminal_is_framed_unless_its_start_says_so(docker_host: Daemon) -> None:
+    """What docker-py does: the exec is made with a terminal, and started without a word of it."""
+    api = docker_host.client().api
+    made = api.create_container("busybox", "sleep 1000")
+    api.start(made)
+    framed = api.exec_create(made, ["echo", "hello"], tty=True)
+    assert api.exec_start(framed, demux=True) == (b"hello\r\n", None)
+    raw = api.exec_create(made, ["echo", "hello"], tty=True)
+    assert api.exec_start(raw, tty=True) == b"hello\r\n"
+    api.close()
