@@ -6,6 +6,7 @@ namespace, whose end is also theirs.
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -77,7 +78,14 @@ def mount(options: Mapping[str, str], target: Path) -> None:
         raise System("missing device in volume options")
     flags, data = parse_mount_options(options.get("o", ""))
     try:
-        m.mount(device, str(target), kind, flags, data)
+        try:
+            m.mount(device, str(target), kind, flags, data)
+        except OSError as error:
+            # Where only one id is mapped there is nobody else to give it to.
+            alone = ",".join(word for word in data.split(",") if not word.startswith(("uid=", "gid=")))
+            if error.errno != errno.EINVAL or alone == data:
+                raise
+            m.mount(device, str(target), kind, flags, alone)
         if flags & m.MS_BIND and flags & ~(m.MS_BIND | m.MS_REC):  # flags of their own take a second call
             m.mount("", str(target), "", flags | m.MS_REMOUNT)
     except OSError as error:
