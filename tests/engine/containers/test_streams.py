@@ -433,7 +433,6 @@ def test_stalled_uploads_do_not_stop_the_engine(lab: Daemon) -> None:
     assert ran == ["well\n"]
 
 
-<<<<<<< HEAD
 def test_execs_of_a_container_that_ends_are_answered(lab: Daemon) -> None:
     """Each comes to an end, whenever in its birth the container was killed."""
     for number in range(20):
@@ -449,7 +448,8 @@ def test_execs_of_a_container_that_ends_are_answered(lab: Daemon) -> None:
             assert lab.http.call("DELETE", "/containers/brief?force=1").status == 204
             assert {start.result(20).status for start in starts} <= {200, 400, 404, 409}
     assert "Traceback" not in lab.log.read_text()
-=======
+
+
 def test_an_exec_with_a_terminal_is_framed_unless_its_start_says_so(docker_host: Daemon) -> None:
     """What docker-py does: the exec is made with a terminal, and started without a word of it."""
     api = docker_host.client().api
@@ -460,4 +460,3 @@ def test_an_exec_with_a_terminal_is_framed_unless_its_start_says_so(docker_host:
     raw = api.exec_create(made, ["echo", "hello"], tty=True)
     assert api.exec_start(raw, tty=True) == b"hello\r\n"
     api.close()
->>>>>>> containers
