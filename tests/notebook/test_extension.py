@@ -72,3 +72,12 @@ def test_our_own_engine_is_started_when_no_other_is_named(
     finally:
         engine_process.stop()
         shutil.rmtree(directory)
+
+
+def test_what_is_limited_is_not_kept_quiet(
+    shell: Shell, engine: Daemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DOCKER_HOST", engine.url)
+    said = shell.succeeds("%load_ext labkernel").stdout
+    limits = engine.http.call("GET", "/labkernel/status").json()["Limits"]
+    assert ("engine status" in said) == bool(limits)
