@@ -42,9 +42,18 @@ def open_lab(directory: Path | None = None) -> int:
             where="labkernel lab",
             hint="labkernel lab DIRECTORY takes one that you may write to",
         ) from None
+    for url in running_at(directory):
+        print(f"labkernel: note: a lab runs already on {directory}, at {url}; this is another one")
     command = lab_command(directory)
     sys.stdout.flush()
     os.execve(command[0], command, lab_environment(os.environ))
+
+
+def running_at(directory: Path) -> list[str]:
+    """The addresses of Jupyter servers of this user that serve `directory`."""
+    from jupyter_server.serverapp import list_running_servers
+
+    return [server["url"] for server in list_running_servers() if server.get("root_dir") == str(directory)]
 
 
 def lab_command(directory: Path) -> list[str]:
