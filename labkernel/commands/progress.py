@@ -55,7 +55,9 @@ def status_line(message: Mapping[str, Any]) -> str:
     if total <= 0:
         return f"{status} {human_size(current):>8}"
     count, whole = (
-        (str(current), f"{total} {detail['units']}") if detail.get("units") else _sizes(current, total)
+        (str(current), f"{total} {detail['units']}")
+        if detail.get("units") not in (None, "", "bytes")
+        else _sizes(current, total)
     )
     done = min(50 * current // total, 50)
     bar = "=" * done + (">" if done < 50 else "") + " " * (49 - done)
