@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
+import subprocess
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -51,9 +53,12 @@ def open_lab(directory: Path | None = None) -> int:
 
 def running_at(directory: Path) -> list[str]:
     """The addresses of Jupyter servers of this user that serve `directory`."""
-    from jupyter_server.serverapp import list_running_servers
-
-    return [server["url"] for server in list_running_servers() if server.get("root_dir") == str(directory)]
+    command = [sys.executable, "-m", "jupyter_server", "list", "--jsonlist"]
+    try:
+        listed = subprocess.run(command, capture_output=True, timeout=10, check=True).stdout
+        return [server["url"] for server in json.loads(listed) if server.get("root_dir") == str(directory)]
+    except (subprocess.SubprocessError, ValueError, KeyError):  # no note is no reason not to start
+        return []
 
 
 def lab_command(directory: Path) -> list[str]:
