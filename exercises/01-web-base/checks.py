@@ -12,17 +12,23 @@ def image(lab: Lab) -> None:
     lab.image(NAME)
 
 
+def stands_on(lab: Lab, name: str) -> bool:
+    return any(lab.image(NAME).stands_on(version) for version in lab.versions(name))
+
+
 @check(after=image)
 def golang(lab: Lab) -> None:
     """It is made from golang."""
-    versions = lab.versions("golang")
-    if not versions:
+    if not lab.versions("golang"):
         fail(
             f"{NAME} should stand on golang, and there is no image golang here",
             hint="%docker pull golang",
         )
-    if not any(lab.image(NAME).stands_on(version) for version in versions):
-        fail(f"{NAME} should stand on the layers of golang, and its lowest layers are those of another image")
+    if not stands_on(lab, "golang"):
+        others = [name for name in ("debian", "busybox") if stands_on(lab, name)]
+        fail(
+            f"{NAME} should be made FROM golang, and is made from {others[0] if others else 'another image'}"
+        )
 
 
 @check(after=image)

@@ -64,6 +64,9 @@ class TerminalConsole:
         sys.stderr.buffer.write(data)
         sys.stderr.buffer.flush()
 
+    def note(self, data: bytes) -> None:
+        self.write_error(data)  # as the docker client: standard output is the container's
+
     def progress(self, key: str, text: str) -> None:
         if not self._in_place:
             stage = text.partition(" [")[0]  # without its bar

@@ -35,6 +35,20 @@ def explain_build_error(error: CommandError, source: BuildSource, steps: Sequenc
             error.hint = f"the context {source.directory} has: {', '.join(names[:8])}"
         else:
             error.hint = f"the context {source.directory} has no files that COPY can see"
-    if steps and "Unable to locate package" in steps[-1].output:
-        error.hint = "package lists are not part of the image: RUN apt-get update && apt-get install -y ..."
+    if steps:
+        error.hint = _apt_hint(steps[-1]) or error.hint
     return error
+
+
+def _apt_hint(step: BuildStep) -> str | None:
+    """What to do about the two slips that everybody makes with apt once."""
+    unknown = re.search(r"Unable to locate package (\S+)", step.output)
+    if unknown and re.search(r"\bapt(-get)? update\b", step.instruction):
+        return (
+            f"there is no package of that name: {unknown[1]}; after an update, apt-cache search finds names"
+        )
+    if unknown:
+        return "package lists are not part of the image: RUN apt-get update && apt-get install -y ..."
+    if re.search(r"Do you want to continue\? \[Y/n\]\s*Abort", step.output):
+        return "nobody can answer here: apt-get install -y takes yes for an answer"
+    return None

@@ -46,6 +46,10 @@ class Console(Protocol):
         """Show standard error as it comes."""
         ...
 
+    def note(self, data: bytes) -> None:
+        """Show what is no output of a container and no failure, such as that an image is fetched first."""
+        ...
+
     def progress(self, key: str, text: str) -> None:
         """Show one line of progress; a later call with the same key replaces the line in place."""
         ...
@@ -69,6 +73,9 @@ class Recorder:
         self.stdout += data
 
     def write_error(self, data: bytes) -> None:
+        self.stderr += data
+
+    def note(self, data: bytes) -> None:
         self.stderr += data
 
     def progress(self, key: str, text: str) -> None:

@@ -54,6 +54,15 @@ def status_line(message: Mapping[str, Any]) -> str:
         return status
     if total <= 0:
         return f"{status} {human_size(current):>8}"
+    count, whole = (
+        (str(current), f"{total} {detail['units']}")
+        if detail.get("units") not in (None, "", "bytes")
+        else _sizes(current, total)
+    )
     done = min(50 * current // total, 50)
     bar = "=" * done + (">" if done < 50 else "") + " " * (49 - done)
-    return f"{status} [{bar}] {human_size(current):>8}/{human_size(total)}"
+    return f"{status} [{bar}] {count:>8}/{whole}"
+
+
+def _sizes(current: int, total: int) -> tuple[str, str]:
+    return human_size(current), human_size(total)

@@ -107,7 +107,7 @@ def _create(client: DockerClient, invocation: Invocation, config: dict[str, Any]
 
     def pull() -> None:
         pull_image(
-            client, image, _OnStderr(console), quiet=options["quiet"], platform=options["platform"] or ""
+            client, image, _AsNotes(console), quiet=options["quiet"], platform=options["platform"] or ""
         )
 
     if options["pull"] == "always":
@@ -119,7 +119,7 @@ def _create(client: DockerClient, invocation: Invocation, config: dict[str, Any]
             raise
         if not options["quiet"]:
             name = image if split_reference(image)[1] else f"{image}:latest"
-            console.write_error(f"Unable to find image '{name}' locally\n".encode())
+            console.note(f"Unable to find image '{name}' locally\n".encode())
         pull()
         created = new()
     for warning in created.get("Warnings") or []:
@@ -130,16 +130,15 @@ def _create(client: DockerClient, invocation: Invocation, config: dict[str, Any]
     return container
 
 
-class _OnStderr:
-    """The console with everything on standard error: the pull of a run must not mix with the container's
-    output.
-    """
+class _AsNotes:
+    """The console with everything as notes: the pull of a run must not mix with the container's output."""
 
     def __init__(self, console: Console) -> None:
         self.stdin = console.stdin
         self.terminal = console.terminal
-        self.write = console.write_error
+        self.write = console.note
         self.write_error = console.write_error
+        self.note = console.note
         self.progress = console.progress
         self.progress_done = console.progress_done
 

@@ -132,6 +132,15 @@ def load_exercise(directory: Path) -> Exercise:
     )
 
 
+def _fresh_copy(directory: Path) -> str | None:
+    """What a learner does about a file that is not as it should be; the author of a solution knows better."""
+    try:
+        of_an_author = any(b"### BEGIN SOLUTION" in path.read_bytes() for path in directory.glob("*.ipynb"))
+    except OSError:
+        of_an_author = False
+    return None if of_an_author else FRESH_COPY
+
+
 def _notebook(directory: Path) -> Path:
     """The one with the directory's name, else the first."""
     found = sorted(directory.glob("*.ipynb"))
@@ -148,7 +157,7 @@ def _check_cells(notebook: Path) -> dict[str, Mapping[str, Any]]:
     try:
         cells = read_notebook(notebook)["cells"]
     except CommandError as error:
-        error.hint = FRESH_COPY
+        error.hint = _fresh_copy(notebook.parent)
         raise
     found: dict[str, Mapping[str, Any]] = {}
     for cell in cells:
@@ -163,7 +172,9 @@ def _load_checks(directory: Path) -> tuple[Check, ...]:
     name = f"labkernel_checks_{directory.name}"
     specification = importlib.util.spec_from_file_location(name, path)
     if specification is None or specification.loader is None or not path.is_file():
-        raise CommandError(f"this exercise has no {CHECKS}", where=str(directory), hint=FRESH_COPY)
+        raise CommandError(
+            f"this exercise has no {CHECKS}", where=str(directory), hint=_fresh_copy(directory)
+        )
     module = importlib.util.module_from_spec(specification)
     sys.modules[name] = module  # dataclasses look there for the module that they are in
     before, sys.dont_write_bytecode = sys.dont_write_bytecode, True  # a learner's directory stays as it is
@@ -171,11 +182,13 @@ def _load_checks(directory: Path) -> tuple[Check, ...]:
         specification.loader.exec_module(module)
     except (Exception, SystemExit) as error:
         raise CommandError(
-            f"{CHECKS} cannot be loaded: {type(error).__name__}: {error}", where=str(path), hint=FRESH_COPY
+            f"{CHECKS} cannot be loaded: {type(error).__name__}: {error}",
+            where=str(path),
+            hint=_fresh_copy(directory),
         ) from None
     finally:
         sys.dont_write_bytecode = before
     checks = {check.name: check for check in vars(module).values() if isinstance(check, Check)}
     if not checks:
-        raise CommandError(f"{CHECKS} holds no check", where=str(path), hint=FRESH_COPY)
+        raise CommandError(f"{CHECKS} holds no check", where=str(path), hint=_fresh_copy(directory))
     return tuple(checks.values())

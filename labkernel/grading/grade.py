@@ -69,8 +69,9 @@ def grade(
             if left:
                 grader.grade(left, max(1, min(jobs, len(left))), open_boxes)
         finally:
-            checks = [check.name for check in assignment.exercise.checks]
-            records.write_gradebook(gradebook(learners, grader.done, checks))
+            if grader.done or grader.begun:  # else nothing is known of anybody, and there may be no sandboxes
+                checks = [check.name for check in assignment.exercise.checks]
+                records.write_gradebook(gradebook(learners, grader.done, checks))
     return Grading(assignment.exercise.name, {learner: grader.done[learner] for learner in learners})
 
 
@@ -81,6 +82,7 @@ class _Grader:
         self._say = say
         self._stopping = threading.Event()
         self.done: dict[str, Record] = {}
+        self.begun = False
 
     def find_left(self, submissions: Sequence[Submission]) -> list[Submission]:
         """Those without a result, with one that was an error of ours, or with one of something else."""
@@ -98,6 +100,7 @@ class _Grader:
         """Raises CommandError."""
         try:
             with open_boxes(self._assignment, self._records.work, jobs, self._say) as boxes:
+                self.begun = True
                 self._grade(left, jobs, boxes)
         except SandboxError as error:
             raise CommandError(
@@ -162,8 +165,8 @@ class _Grader:
         except Unreadable as unreadable:
             problem = unreadable.reason
         if problem:
-            report = same_for_all(exercise, "fail", f"this submission cannot be read: {problem}")
-            return Graded(report, "unreadable", problem)
+            # Why, is said once, of the submission: no check has looked at anything.
+            return Graded(same_for_all(exercise, "fail", ""), "unreadable", problem)
         return SubmissionRun(exercise, rebuilt(cells, given)).run(boxes)
 
     def _error(self, problem: str) -> Graded:

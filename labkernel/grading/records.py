@@ -103,14 +103,24 @@ class Records:
 
     def write(self, learner: str, graded: Graded, page: str, made_from: str) -> Record:
         """Store a result. What says that it is finished comes last."""
-        result = graded.report.as_json()
+        form = graded.report.as_json()
+        record = Record(learner, graded.state, made_from, tuple(form["checks"]))
+        result = {
+            "exercise": form["exercise"],
+            "learner": learner,
+            "state": graded.state,
+            "reason": graded.reason,
+            "points": record.points,
+            "max_points": record.max_points,
+            "checks": form["checks"],
+        }
         self._write(self._feedback / f"{learner}.html", page)
         self._write(
             self._results / f"{learner}.json", json.dumps(result, indent=1, ensure_ascii=False) + "\n"
         )
         remembered = {"digest": made_from, "state": graded.state}
         self._write(self._state / "learners" / f"{learner}.json", json.dumps(remembered) + "\n")
-        return Record(learner, graded.state, made_from, tuple(result["checks"]))
+        return record
 
     def read(self, learner: str) -> Record | None:
         """A finished result; None where there is none, or not all of it."""

@@ -45,6 +45,9 @@ class BuildConsole:
     def write_error(self, data: bytes) -> None:
         self.write(data)
 
+    def note(self, data: bytes) -> None:
+        self.write(data)
+
     def progress(self, key: str, text: str) -> None:
         self._progress[key] = text
 

@@ -107,7 +107,7 @@ def running_html(stream: BuildStream, under_way: Sequence[str], *, failed: bool 
     output = step.output if failed else "\n".join([*step.output.splitlines(), *under_way][-_RUNNING_LINES:])
     rows.append(
         _row(mark, step, stream.total, FAILED if failed else FAINT, duration(spent), "")
-        + (div("padding:0 10px", scrolling(output)) if output.strip() else "")
+        + (div("padding:0 10px", scrolling(output, at_end=True)) if output.strip() else "")
     )
     return div(BOX, frame(*rows))
 

@@ -36,6 +36,9 @@ class CellConsole:
     def write_error(self, data: bytes) -> None:
         self._stream(data, error=True)
 
+    def note(self, data: bytes) -> None:
+        self._stream(data, error=False)  # a notebook shows standard error in red, as if it were a failure
+
     def _stream(self, data: bytes, *, error: bool) -> None:
         text = self._decoders[error].decode(data)
         if not text or self._lines_left <= 0 or self._characters_left <= 0:

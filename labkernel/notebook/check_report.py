@@ -89,7 +89,7 @@ def running_html(check: Check, done: Sequence[Checked]) -> str:
 def _row_text(checked: Checked, hints: Sequence[str]) -> str:
     points = _points(checked)
     end = f" ({points})" if points else ""
-    lines = [f"{MARKS[checked.outcome]} {checked.name}: {_first(checked.title)}{end}"]
+    lines = [f"{MARKS[checked.outcome]} {checked.name}: {_statement(checked)}{end}"]
     return "\n".join([*lines, *(indent(text, _INDENT) for text in (checked.message, *hints) if text)])
 
 
@@ -98,13 +98,13 @@ def _row_html(checked: Checked, hints: Sequence[str]) -> str:
     style = f"white-space:pre-wrap;margin:3px 0;padding:2px 8px;background:{FAINT}"
     below += [div(style, prose(hint)) for hint in hints]
     colour, mark = _COLOURS[checked.outcome], MARKS[checked.outcome]
-    return _row(colour, mark, checked.title, checked.name, _points(checked), below)
+    return _row(colour, mark, _statement(checked), checked.name, _points(checked), below)
 
 
 def _row(colour: str, mark: str, title: str, name: str, points: str, below: Sequence[str]) -> str:
     first = div(
         "display:flex;gap:10px;align-items:baseline",
-        span("flex:0 0 14px;font-weight:bold", mark),
+        span(f"flex:0 0 14px;font-weight:bold;color:{colour if colour != FAINT else 'inherit'}", mark),
         span("flex:1 1 auto;min-width:0", prose(_first(title))),
         span(f"flex:0 0 auto;{MONOSPACE};{MUTED}", escape(name)),
         span(f"flex:0 0 78px;text-align:right;white-space:nowrap;{MUTED}", escape(points)),
@@ -125,6 +125,11 @@ def prose(text: str) -> str:
     return "".join(
         f"<code>{escape(part)}</code>" if number % 2 else escape(part) for number, part in enumerate(parts)
     )
+
+
+def _statement(checked: Checked) -> str:
+    """What the check states; where it is not so, not as if it were."""
+    return f"{'Not yet: ' if checked.outcome == 'fail' else ''}{_first(checked.title)}"
 
 
 def _first(title: str) -> str:

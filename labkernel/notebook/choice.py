@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from labkernel.commands import CommandError, connect
+from labkernel.commands.http import call
 
 if TYPE_CHECKING:
     from docker import DockerClient
@@ -53,9 +54,21 @@ class Choice:
 
 
 def greeting(client: DockerClient) -> str:
-    """One line: which engine answers, its version, and where."""
+    """Which engine answers, its version, and where, on one line; on a second, that something is limited."""
     version = client.version()
     # Docker's packages from Debian leave the platform's name empty.
     name = (version.get("Platform") or {}).get("Name") or "Docker Engine"
     host = os.environ.get("DOCKER_HOST", "the default socket")
-    return f"{name} {version['Version']} (API {version['ApiVersion']}) answers at {host}"
+    line = f"{name} {version['Version']} (API {version['ApiVersion']}) answers at {host}"
+    return (
+        f"{line}\nlimited on this machine: !labkernel engine status says how"
+        if _is_limited(client, name)
+        else line
+    )
+
+
+def _is_limited(client: DockerClient, name: str) -> bool:
+    """Whether our own engine says that something does not work here."""
+    if name != "labkernel":
+        return False
+    return bool(call(client, "GET", "/labkernel/status", versioned=False).json().get("Limits"))

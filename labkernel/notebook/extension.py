@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
+import sys
 from typing import TYPE_CHECKING, Any
 
 from labkernel.commands import CommandError, Result
+from labkernel.commands.errors import nearest
 from labkernel.notebook.choice import Choice, greeting
 from labkernel.notebook.completion import Completion
 from labkernel.notebook.display import show
@@ -35,6 +38,7 @@ class Extension:
                 manager.register_function(plain, magic_kind=kind, magic_name=name)
         self.shell.Completer.custom_matchers.append(self.completion.matcher)
         self._results.for_type(Result, show)
+        self.shell.show_usage_error = self._show_usage_error
 
     def remove(self) -> None:
         manager = self.shell.magics_manager
@@ -44,9 +48,18 @@ class Extension:
         if self.completion.matcher in self.shell.Completer.custom_matchers:
             self.shell.Completer.custom_matchers.remove(self.completion.matcher)
         self._results.pop(Result, None)
+        vars(self.shell).pop("show_usage_error", None)
         self.magics.views.stop()
         self.magics.screen.remove()
         self.choice.forget()
+
+    def _show_usage_error(self, error: BaseException) -> None:
+        """IPython's words, and the magic of ours that was meant where one is near."""
+        type(self.shell).show_usage_error(self.shell, error)
+        unknown = re.search(r"(%%?)(\w+)`? not found", str(error))
+        near = nearest(unknown[2], [*self.magics.line, *self.magics.cell]) if unknown else None
+        if unknown and near:
+            print(f"hint:  did you mean {unknown[1]}{near}?", file=sys.stderr)
 
     @property
     def _results(self) -> Any:

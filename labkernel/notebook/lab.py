@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
+import subprocess
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -42,9 +44,21 @@ def open_lab(directory: Path | None = None) -> int:
             where="labkernel lab",
             hint="labkernel lab DIRECTORY takes one that you may write to",
         ) from None
+    for url in running_at(directory):
+        print(f"labkernel: note: a lab runs already on {directory}, at {url}; this is another one")
     command = lab_command(directory)
     sys.stdout.flush()
     os.execve(command[0], command, lab_environment(os.environ))
+
+
+def running_at(directory: Path) -> list[str]:
+    """The addresses of Jupyter servers of this user that serve `directory`."""
+    command = [sys.executable, "-m", "jupyter_server", "list", "--jsonlist"]
+    try:
+        listed = subprocess.run(command, capture_output=True, timeout=10, check=True).stdout
+        return [server["url"] for server in json.loads(listed) if server.get("root_dir") == str(directory)]
+    except (subprocess.SubprocessError, ValueError, KeyError):  # no note is no reason not to start
+        return []
 
 
 def lab_command(directory: Path) -> list[str]:

@@ -197,10 +197,9 @@ def layers_of(
         place = position.get(index)
         in_image = place is not None and place < len(diff_ids)
         upto = list(diff_ids[: place + 1]) if place is not None and in_image else None
-        sharing = tuple(name for name, theirs in others.items() if upto and list(theirs[: len(upto)]) == upto)
-        found.append(
-            Layer(instruction(entry), entry["Size"], upto[-1] if upto else None, tuple(sorted(sharing)))
-        )
+        sharing = [name for name, theirs in others.items() if upto and list(theirs[: len(upto)]) == upto]
+        sharing.sort(key=lambda name: (len(others[name]), name))  # what others are made from comes first
+        found.append(Layer(instruction(entry), entry["Size"], upto[-1] if upto else None, tuple(sharing)))
     return tuple(reversed(found))
 
 

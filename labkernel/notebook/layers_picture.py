@@ -111,6 +111,8 @@ def stack_html(stack: Stack) -> str:
     legend = [key(OWN, "its own"), key(SHARED, "shared with another image")]
     if stack.writable is not None:
         legend.insert(0, key(WRITABLE, "written by the container"))
+    signs = ", ".join(f"{sign} {kind}" for kind, sign in _SIGNS.items())
+    legend.append(span("", escape(f"files: {signs}")))
     return div(
         f"{BOX};margin:6px 0 10px 0",
         div("margin-bottom:4px", title, span(MUTED, " · ", escape(summary(stack)))),

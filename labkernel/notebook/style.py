@@ -47,8 +47,11 @@ def key(colour: str, text: str) -> str:
 LINE_AROUND = f"border:{LINE};margin-right:3px"
 
 
-def scrolling(text: str) -> str:
-    """Text as a program wrote it, in a box no higher than a dozen lines."""
+def scrolling(text: str, *, at_end: bool = False) -> str:
+    """Text as a program wrote it, in a box no higher than a dozen lines; `at_end` shows the last of them."""
+    if at_end:  # a box that is filled from below stands at its end, without a script
+        look = "display:flex;flex-direction:column-reverse;max-height:220px;overflow:auto"
+        return div(look, scrolling(text).replace("max-height:220px;overflow:auto;", "flex:none;"))
     return (
         f'<pre style="margin:2px 0 4px 0;padding:4px 8px;max-height:220px;overflow:auto;background:{FAINT};'
         f'{MONOSPACE};line-height:1.35;white-space:pre-wrap">{escape(text)}</pre>'

@@ -68,7 +68,7 @@ def test_some_checks_and_more_hints(labkernel: Run, docker_host: Daemon, exercis
     assert ended.returncode == 1
     assert ended.stdout.splitlines() == [
         "✔ image: There is an image me/greeting. (1/1 point)",
-        "✘ greeting: `me/greeting` says hello. (0/2.5 points)",
+        "✘ greeting: Not yet: `me/greeting` says hello. (0/2.5 points)",
         "    `/greeting` should hold <hello>, and does not",
         "    hint 1 of 3: COPY brings a file in",
         "    hint 2 of 3: Look at the context.",

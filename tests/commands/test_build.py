@@ -8,7 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from labkernel.commands import Built, CommandError
+from labkernel.commands import Built, CommandError, Recorder, parse
+from labkernel.commands.build_errors import explain_build_error
+from labkernel.commands.build_source import BuildSource
+from labkernel.commands.results import BuildStep
 from tests.commands.conftest import Commands
 
 NO_FROM = "a Dockerfile begins with FROM, such as FROM busybox; only ARG may stand before it"
@@ -176,3 +179,23 @@ def test_a_build_that_cannot_begin(
         run("build", *words)
     assert what in raised.value.what
     assert (raised.value.hint or "").startswith(hint)
+
+
+@pytest.mark.parametrize(
+    ("instruction", "output", "hint"),
+    [
+        ("RUN apt-get install -y jq", "E: Unable to locate package jq", "package lists are not part"),
+        (
+            "RUN apt-get update && apt-get install -y pkgconfg",
+            "E: Unable to locate package pkgconfg",
+            "no package of that name: pkgconfg",
+        ),
+        ("RUN apt update && apt install jq", "Do you want to continue? [Y/n] Abort.\n", "apt-get install -y"),
+        ("RUN false", "nothing", None),
+    ],
+)
+def test_slips_with_apt(context: Path, instruction: str, output: str, hint: str | None) -> None:
+    error = CommandError("The command returned a non-zero code: 100")
+    source = BuildSource(parse(["build", str(context)]), Recorder())
+    found = explain_build_error(error, source, [BuildStep(instruction, output=output)]).hint
+    assert found is hint or str(hint) in str(found)

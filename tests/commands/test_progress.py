@@ -19,6 +19,10 @@ from labkernel.commands.progress import show_progress, status_line
             {"status": "Downloading", "progressDetail": {"current": 10, "total": 10}},
             "Downloading [==================================================]      10B/10B",
         ),
+        (
+            {"status": "Unpacking", "progressDetail": {"current": 23, "total": 46, "units": "packages"}},
+            "Unpacking [=========================>                        ]       23/46 packages",
+        ),
         ({"status": "Pushing", "progressDetail": {"current": 2048}}, "Pushing  2.048kB"),
     ],
 )

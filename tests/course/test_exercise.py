@@ -86,6 +86,11 @@ def test_checks_that_are_none(tmp_path: Path, checks: str, message: str) -> None
         load(directory, checks)
     assert caught.value.what.startswith(message)
     assert caught.value.where == str(directory / "checks.py")
+    assert caught.value.hint is None  # the author of a solution knows where it comes from
+    notebook = directory / f"{NAME}.ipynb"
+    notebook.write_text(notebook.read_text().replace("BEGIN SOLUTION", ""))
+    with pytest.raises(CommandError) as caught:
+        load(directory, checks)
     assert "labkernel lab" in str(caught.value.hint)
 
 

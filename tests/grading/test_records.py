@@ -36,7 +36,9 @@ def records(tmp_path: Path) -> Records:
 def test_the_form(records: Records) -> None:
     records.write("ann", Graded(REPORT, "error"), "page", "d")
     stored = json.loads((records.directory / "results" / "ann.json").read_text())
-    assert list(stored) == ["exercise", "checks"]
+    columns = ["exercise", "learner", "state", "reason", "points", "max_points", "checks"]
+    assert list(stored) == columns
+    assert [stored[name] for name in columns[1:-1]] == ["ann", "error", "", None, 4.5]
     assert stored["exercise"] == "01-x"
     columns = ["name", "outcome", "points", "max_points", "message", "hint"]
     assert [list(check) for check in stored["checks"]] == [columns] * 3

@@ -24,3 +24,9 @@ def test_a_cell_shows_only_so_much(chunk: bytes, capsys: pytest.CaptureFixture[s
     assert shown.count("\n") <= MOST_LINES
     assert said.count("more than a cell can show") == 1
     assert "hint: " in said
+
+
+def test_a_note_is_no_failure(capsys: pytest.CaptureFixture[str]) -> None:
+    """A notebook shows standard error in red."""
+    CellConsole(live=False).note(b"Unable to find image 'x:latest' locally\n")
+    assert capsys.readouterr() == ("Unable to find image 'x:latest' locally\n", "")

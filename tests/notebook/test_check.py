@@ -23,11 +23,11 @@ def build(desk: Shell, *instructions: str) -> None:
 
 def test_wrong_then_a_hint_then_right(desk: Shell) -> None:
     assert desk.succeeds("%check").text.rstrip().splitlines() == [
-        "✘ image: There is an image me/greeting. (0/1 point)",
+        "✘ image: Not yet: There is an image me/greeting. (0/1 point)",
         "    there is no image me/greeting",
         "\N{EN DASH} greeting: `me/greeting` says hello. (0/2.5 points)",
         "    comes after `image`: there is no image me/greeting",
-        "✘ tagged: The image is `me/greeting:v1` too. (0/1 point)",
+        "✘ tagged: Not yet: The image is `me/greeting:v1` too. (0/1 point)",
         "    there is no image me/greeting:v1",
         "    hint 1 of 1: docker tag OLD NEW",
         "01-greeting: 0 of 3 checks passed, 0 of 4.5 points",
@@ -35,7 +35,7 @@ def test_wrong_then_a_hint_then_right(desk: Shell) -> None:
     build(desk, "RUN echo goodbye > /greeting")
     assert desk.succeeds("%check image").text.strip() == "✔ image: There is an image me/greeting. (1/1 point)"
     assert desk.succeeds("%check greeting").text.rstrip().splitlines() == [
-        "✘ greeting: `me/greeting` says hello. (0/2.5 points)",
+        "✘ greeting: Not yet: `me/greeting` says hello. (0/2.5 points)",
         "    `/greeting` should hold <hello>, and does not",
         "    hint 1 of 3: COPY brings a file in",
     ]

@@ -72,3 +72,23 @@ def test_our_own_engine_is_started_when_no_other_is_named(
     finally:
         engine_process.stop()
         shutil.rmtree(directory)
+
+
+def test_what_is_limited_is_not_kept_quiet(
+    shell: Shell, engine: Daemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DOCKER_HOST", engine.url)
+    said = shell.succeeds("%load_ext labkernel").stdout
+    limits = engine.http.call("GET", "/labkernel/status").json()["Limits"]
+    assert ("engine status" in said) == bool(limits)
+
+
+def test_a_slip_in_the_name_of_a_magic(shell: Shell, engine: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DOCKER_HOST", engine.url)
+    shell.succeeds("%load_ext labkernel")
+    assert "hint:  did you mean %docker?" in shell.run("%dokcer ps").stderr
+    assert "hint:  did you mean %%dockerfile?" in shell.run("%%dockerfil\nFROM x").stderr
+    shell.succeeds("%unload_ext labkernel")
+    said = shell.run("%dokcer ps").stderr
+    assert "not found" in said
+    assert "did you mean" not in said

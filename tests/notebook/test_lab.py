@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from pathlib import Path
@@ -9,7 +10,14 @@ import pytest
 from labkernel.commands import CommandError
 from labkernel.course import find_exercise, load_exercise, places
 from labkernel.course.exercise import exercises_in
-from labkernel.notebook.lab import FIRST_LESSON, copy_lessons, lab_command, lab_environment, open_lab
+from labkernel.notebook.lab import (
+    FIRST_LESSON,
+    copy_lessons,
+    lab_command,
+    lab_environment,
+    open_lab,
+    running_at,
+)
 from tests.notebook.browser import lab, open_notebook, page, run_cell
 from tests.support.daemons import Daemon
 from tests.support.source_tree import REPOSITORY
@@ -75,6 +83,14 @@ def test_the_learners_directory_is_beside_the_source(tmp_path: Path, monkeypatch
     assert (
         find_exercise("01", tmp_path).directory == tmp_path / "labkernel-work" / "exercises" / "01-web-base"
     )
+
+
+def test_a_lab_that_runs_already_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(tmp_path))
+    about = {"pid": os.getpid(), "url": "http://localhost:8888/", "root_dir": "/work"}
+    (tmp_path / "jpserver-1.json").write_text(json.dumps(about))
+    assert running_at(Path("/work")) == ["http://localhost:8888/"]
+    assert running_at(Path("/other")) == []
 
 
 def test_the_first_cells_in_a_browser(docker_host: Daemon, tmp_path: Path) -> None:

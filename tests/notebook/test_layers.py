@@ -96,3 +96,9 @@ def test_a_real_image_and_its_container(docker_host: Daemon) -> None:
     with pytest.raises(CommandError, match="No such image or container: nothing"):
         stack_of(client, "nothing")
     client.close()
+
+
+def test_the_image_that_others_are_made_from_is_named_first() -> None:
+    history = [{"Size": 1, "CreatedBy": "base"}]
+    [layer] = layers_of(history, ["a"], {"app": ["a", "b", "c"], "app:v2": ["a", "b", "c"], "golang": ["a"]})
+    assert layer.shared_with == ("golang", "app", "app:v2")

@@ -270,6 +270,15 @@ class Networks:
         """Whether containers on a bridge can reach more than each other."""
         return await self._outside.reaches_world()
 
+    async def warnings(self, names: Iterable[str]) -> list[str]:
+        """What whoever makes a container on these networks is to be told."""
+        if {*names} <= {"host", "none"} or await self.reaches_world():
+            return []
+        return [
+            "containers here do not reach the outside world (RUN steps of a build do): "
+            "`labkernel engine status` says why"
+        ]
+
     def limits(self) -> list[str]:
         """What does not work here, in plain words, each with what to do about it."""
         found = self._outside.limits()

@@ -9,6 +9,7 @@ import os
 import queue
 import re
 import select
+import shlex
 import shutil
 import signal
 import socket
@@ -89,7 +90,8 @@ class Sandboxes:
                 # Else each right answer that fetches something would fail.
                 raise SandboxError(
                     "the exercise needs the network, and containers here do not reach the outside world",
-                    "labkernel engine status says why; an engine run as root needs nothing more",
+                    "labkernel engine status says why; as root it needs nothing more: "
+                    f"sudo {shlex.join([sys.argv[0], *sys.argv[1:]])}",
                 )
             self._slots = Slots(client, self._limits)
             self._slots.remove_left()

@@ -86,6 +86,7 @@ def own_address(room: Room) -> str:
 def test_the_outside_is_reached(user_with_one_id: str, place: Path, program: str) -> None:
     with user_engine(user_with_one_id, place, programs=[program]) as (room, pid, report):
         assert report["outside"] == "world"
+        assert report["warnings"] == [[], [], []]
         assert report["container"] == "web"
         assert "nameserver 10.0.2.3" in report["web"]["resolv_conf"]
         assert not [limit for limit in report["limits once used"] if "outside" in limit]
@@ -131,3 +132,7 @@ def test_a_closed_tun_device_is_told(user_with_one_id: str, place: Path) -> None
     ):
         assert report["container"] == "web"
         assert any("/dev/net/tun" in limit for limit in report["limits"])
+        [on_a_bridge], *others = report["warnings"]
+        assert "do not reach the outside world" in on_a_bridge
+        assert "labkernel engine status" in on_a_bridge
+        assert others == [[], []]
