@@ -11,6 +11,7 @@ import pytest
 
 from tests.grading.conftest import Grader
 from tests.grading.ordered import LOAD, order, run
+from tests.support.source_tree import REPOSITORY
 
 WEB = "%docker run -d -p 8080:80 --name web busybox httpd -f -h /etc"
 SUBMISSIONS = {
@@ -102,7 +103,8 @@ def test_sandbox(ran: dict[str, Any], grader: Grader) -> None:
     assert machine.partition("touch")[0].split() == ["/lower:", "/root:"]
     assert machine.count("Read-only file system") == 2 or machine.count("denied") >= 2
     programs = str(Path(sys.executable).parent)
-    assert str(Path.cwd()) not in machine.replace(f"PATH={programs}", "").replace("PYTHONPATH", "")
+    told = machine.replace(f"PYTHONPATH={REPOSITORY}", "").replace(f"PATH={programs}", "")
+    assert str(REPOSITORY) not in told
 
     assert ran["links"]["checks"]["file"] == ["fail", "a.txt is not changed"]
     refusal, failed = ran["killer"]["cells"][1]

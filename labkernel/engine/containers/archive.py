@@ -195,13 +195,16 @@ def read_archive(
                 raise Forbidden("mounted volume is marked read-only")
         finally:
             os.close(directory)
-        extract_tar(
-            decompressed(tar),
-            root,
-            path,
-            keep_ownership=containers.store.layers.keep_ownership,
-            no_overwrite_dir_non_dir=no_overwrite_dir_non_dir,
-        )
+        try:
+            extract_tar(
+                decompressed(tar),
+                root,
+                path,
+                keep_ownership=containers.store.layers.keep_ownership,
+                no_overwrite_dir_non_dir=no_overwrite_dir_non_dir,
+            )
+        except (FileNotFoundError, NotADirectoryError) as error:  # a program inside was quicker
+            _no_such_file(container, path, error)
 
 
 def export(container: Container, containers: Containers, out: Writer) -> None:

@@ -204,7 +204,10 @@ def events(api: Recorder) -> None:
     everything = api.need("GET", f"/events?{window}").body
     ours = [event for event in _listed(everything) if int(event["time"]) >= start]
     for kind in ("container", "image", "volume", "network"):
-        api.note(f"of kind {kind}", [_without_times(event) for event in ours if event["Type"] == kind])
+        seen = [_without_times(event) for event in ours if event["Type"] == kind]
+        # Docker's daemon now and then tells twice that a container was paused and went on.
+        once = [event for number, event in enumerate(seen) if event not in seen[max(0, number - 2) : number]]
+        api.note(f"of kind {kind}", once)
     for name, filters in {
         "type": {"type": ["volume"]},
         "event": {"event": ["die"]},

@@ -435,6 +435,7 @@ def test_stalled_uploads_do_not_stop_the_engine(lab: Daemon) -> None:
 
 def test_execs_of_a_container_that_ends_are_answered(lab: Daemon) -> None:
     """Each comes to an end, whenever in its birth the container was killed."""
+    before = lab.log.read_text().count("Traceback")
     for number in range(20):
         lab.http.call("POST", "/containers/create?name=brief", {"Image": "busybox", "Cmd": ["sleep", "100"]})
         lab.http.call("POST", "/containers/brief/start")
@@ -447,7 +448,7 @@ def test_execs_of_a_container_that_ends_are_answered(lab: Daemon) -> None:
             time.sleep(number * 0.0003)
             assert lab.http.call("DELETE", "/containers/brief?force=1").status == 204
             assert {start.result(20).status for start in starts} <= {200, 400, 404, 409}
-    assert "Traceback" not in lab.log.read_text()
+    assert lab.log.read_text().count("Traceback") == before
 
 
 def test_an_exec_with_a_terminal_is_framed_unless_its_start_says_so(docker_host: Daemon) -> None:
