@@ -66,6 +66,8 @@ ALLOWED = [
     Allowed("networks.connected_while_running/hosts after*", "any", "Docker leaves the old address there"),
     Allowed("networks.refused/connect to nothing*", "any", "there is no such network; newer Docker agrees"),
     Allowed("networks.*/disconnect again: status", "pair", "the present state forbids it", (500, 403)),
+    Allowed("networks.refused/two at once: body.message", "any", "Docker names them in any order"),
+    Allowed("volumes.memory/in use: body.message", "any", "Docker names them in any order"),
     # Requests that are wrong.
     Allowed("*hint", "added", "our errors say what to do next"),
     Allowed("*: status", "pair", "the caller's mistake is 400; newer Docker agrees", (500, 400)),
@@ -195,6 +197,7 @@ _NO_WAY_OUT = "an ordinary user's containers have no way out here: nobody answer
 
 _ONE_ID = "there is one user id and one group id, and `docker info` says so"
 _ORDINARY = [
+    Allowed("*: body.Warnings*", "any", _NO_WAY_OUT),
     Allowed("system.info/info: body.Warnings", "any", _TOLD),
     Allowed("life.updating/*: body.Warnings", "any", _TOLD),
     Allowed("life.statistics/*", "any", _TOLD),

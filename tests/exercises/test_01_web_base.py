@@ -63,7 +63,7 @@ WRONG = [
     (
         "FROM busybox\n" + INSTALL + "EXPOSE 8080",
         "golang",
-        "me/web-base should stand on the layers of golang, and its lowest layers are those of another image",
+        "me/web-base should be made FROM golang, and is made from busybox",
     ),
     ("FROM golang\nEXPOSE 8080", "pkg_config", "the image me/web-base has no program pkg-config"),
     (

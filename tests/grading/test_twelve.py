@@ -77,7 +77,7 @@ EXPECTED = {
     "empty": ("graded", [FAIL, SKIP, SKIP, SKIP], "there is no image me/site; there is me/base"),
     "loop": (
         *("ended", [PASS, FAIL, SKIP, SKIP]),
-        f"{_NO_CONTAINER} ({_EARLY}: a cell took longer than 12 s)",
+        f"{_NO_CONTAINER} ({_EARLY}: a cell took longer than 20 s)",
     ),
     "memory": (
         *("ended", [PASS, PASS, PASS, FAIL]),

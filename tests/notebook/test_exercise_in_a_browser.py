@@ -31,7 +31,7 @@ def test_wrong_hint_right(engine: Daemon, images_archive: Path, tmp_path: Path) 
         run_cell(browser, FROM)
         assert "✔" in output(run_cell(browser, IMAGE))
         said = output(run_cell(browser, GOLANG))
-        assert "should stand on the layers of golang" in said
+        assert "should be made FROM golang" in said
         assert "hint 1 of 2" in said
         assert "hint 2 of 2" not in said
         assert "The first instruction of the Dockerfile should be" in output(run_cell(browser, GOLANG))
