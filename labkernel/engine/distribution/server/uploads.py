@@ -157,9 +157,11 @@ class Uploads:
 
     def _remove_old(self) -> None:
         """Those that were left alone for too long, and, where there are too many, for longest."""
-        idle = sorted(
-            (upload.file.stat().st_mtime, upload.id) for upload in self._uploads.values() if not upload.busy
-        )
+        touched_at = {
+            upload.id: upload.file.stat().st_mtime for upload in self._uploads.values() if not upload.busy
+        }
+        # Times are those of the kernel's ticks; of two in one tick the first to be begun is the first to go.
+        idle = sorted(((touched, each) for each, touched in touched_at.items()), key=lambda pair: pair[0])
         oldest = time.time() - KEPT_SECONDS
         for touched, identifier in idle:
             if touched < oldest or len(self._uploads) >= AT_ONCE:
