@@ -7,13 +7,12 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 from labkernel.engine.errors import InvalidParameter
+from labkernel.engine.timestamps import nanoseconds_of
 
 Filters = Mapping[str, Sequence[str]]
 
 _UNITS = {"ns": 1, "us": 10**3, "µs": 10**3, "ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9}
 _DURATION = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)(ns|us|µs|ms|s|m|h)")
-_LAST_SECOND = 253_402_300_799
-"""The last that RFC 3339 can write, in the year 9999."""
 TRUTH = {"1": True, "t": True, "true": True, "0": False, "f": False, "false": False}
 
 
@@ -66,15 +65,10 @@ def moment(text: str, now: datetime | None = None) -> int:
         nanoseconds = sum(float(number) * _UNITS[unit] for number, unit in parts)
         since = (now or datetime.now(UTC)) - timedelta(microseconds=min(nanoseconds / 1000, 2**55))
         return max(0, int(since.timestamp())) * 10**9  # whole seconds, as dockerd
-    if match := re.fullmatch(r"([0-9]{1,18})(?:\.([0-9]{1,9}))?", text):
-        return min(int(match[1]), _LAST_SECOND) * 10**9 + int((match[2] or "0").ljust(9, "0"))
     try:
-        found = datetime.fromisoformat(text)
+        return max(0, nanoseconds_of(text))
     except ValueError:
         raise InvalidParameter(
             f'failed to parse value as time or duration: "{text}"',
             hint="10m, 2026-01-02T03:04:05Z, 2026-01-02",
         ) from None
-    if found.tzinfo is None:
-        found = found.replace(tzinfo=UTC)
-    return max(0, int(found.timestamp() * 10**9))

@@ -64,30 +64,41 @@ def ago(seconds: float) -> str:
     return f"{int(seconds / 3600 / 24 / 365)} years"
 
 
+def nanoseconds_of(text: str) -> int:
+    """Seconds since 1970 with an optional fraction, or RFC 3339 (what it leaves out of the zone is UTC) ->
+    nanoseconds since 1970. Raises ValueError.
+    """
+    if match := re.fullmatch(r"([0-9]{1,18})(?:\.([0-9]{1,9}))?", text):
+        return min(int(match[1]), _LAST_SECOND) * 1_000_000_000 + int((match[2] or "0").ljust(9, "0"))
+    found = datetime.fromisoformat(text)
+    if found.tzinfo is None:
+        found = found.replace(tzinfo=UTC)
+    fraction = re.search(r"\.([0-9]{1,9})", text)  # a datetime has microseconds only
+    nanoseconds = int(fraction[1].ljust(9, "0")) if fraction else 0
+    return int(found.replace(microsecond=0).timestamp()) * 1_000_000_000 + nanoseconds
+
+
 def parse_time(text: str) -> str:
-    """`since` and `until`: seconds since 1970 with an optional fraction, or RFC 3339 -> RFC 3339 with
-    nanoseconds; "" stays "".
+    """`since` and `until` of logs, as `nanoseconds_of` reads them -> RFC 3339 with nanoseconds; "" and "0"
+    are no time: "".
 
     Raises:
         InvalidParameter: neither.
     """
     if not text or text == "0":
         return ""
-    if match := re.fullmatch(r"([0-9]{1,18})(?:\.([0-9]{1,9}))?", text):
-        seconds = min(int(match[1]), _LAST_SECOND)
-        return rfc3339(seconds * 1_000_000_000 + int((match[2] or "0").ljust(9, "0")))
+    return rfc3339(parse_nanoseconds(text))
+
+
+def parse_nanoseconds(text: str) -> int:
+    """`nanoseconds_of`, whose failure is the caller's. Raises InvalidParameter."""
     try:
-        moment = datetime.fromisoformat(text)
+        return nanoseconds_of(text)
     except ValueError:
         raise InvalidParameter(
             f'strconv.ParseInt: parsing "{text}": invalid syntax',
             hint="seconds since 1970, or 2026-01-02T03:04:05Z",
         ) from None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    fraction = re.search(r"\.([0-9]{1,9})", text)  # a datetime has microseconds only
-    nanoseconds = int(fraction[1].ljust(9, "0")) if fraction else 0
-    return rfc3339(int(moment.replace(microsecond=0).timestamp()) * 1_000_000_000 + nanoseconds)
 
 
 def duration(nanoseconds: int) -> str:

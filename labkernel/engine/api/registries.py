@@ -11,6 +11,7 @@ from labkernel.engine.api.errors import stream_error
 from labkernel.engine.api.json_stream import Messages, json_lines, json_lines_once_begun
 from labkernel.engine.engine import Engine
 from labkernel.engine.errors import InvalidParameter, System, Unauthorized
+from labkernel.engine.filters import check_keys
 from labkernel.engine.http.server import Answer, Request, Response
 from labkernel.engine.image.platforms import parse_platform
 from labkernel.engine.image.reference import is_digest, parse_reference
@@ -100,9 +101,8 @@ async def search(engine: Engine, request: Request) -> Answer:
 
 
 def _check_filters(filters: dict[str, list[str]]) -> None:
+    check_keys(filters, ("is-automated", "is-official", "stars"))
     for key, values in filters.items():
-        if key not in ("is-automated", "is-official", "stars"):
-            raise InvalidParameter(f"Invalid filter '{key}'")
         good = all(value.isdigit() for value in values) if key == "stars" else set(values) <= set(_BOOLEANS)
         if not good:
             raise InvalidParameter(f"Invalid filter '{key}=[{' '.join(values)}]'")

@@ -16,7 +16,7 @@ from labkernel.engine.containers.log_options import DRIVERS
 from labkernel.engine.engine import Engine
 from labkernel.engine.http.server import Answer, Request, Response, StreamResponse
 from labkernel.engine.image.config import architecture
-from labkernel.engine.timestamps import parse_time, rfc3339
+from labkernel.engine.timestamps import parse_nanoseconds, rfc3339
 
 VERSION = package_version("labkernel")
 _API = "{}.{}".format(*API_VERSION)
@@ -207,15 +207,7 @@ async def events(engine: Engine, request: Request) -> Answer:
 
 
 def _nanoseconds(text: str) -> int | None:
-    if not text:
-        return None
-    moment = parse_time(text)
-    if not moment:
-        return 0
-    from datetime import datetime
-
-    seconds, _, fraction = moment.rstrip("Z").partition(".")
-    return int(datetime.fromisoformat(seconds + "+00:00").timestamp()) * 1_000_000_000 + int(fraction)
+    return parse_nanoseconds(text) if text else None
 
 
 async def disk_usage(engine: Engine, request: Request) -> Answer:
