@@ -101,11 +101,17 @@ LAYERS = {
     _LINUX: Layer(),
     "labkernel.engine.timestamps": Layer(("labkernel.engine.errors",)),
     "labkernel.engine.database": Layer(("labkernel.engine.errors",)),
+    "labkernel.engine.directory_lock": Layer(("labkernel.engine.errors",)),
     "labkernel.engine.errors": Layer(),
 }
 
 # At the bottom of the engine, for all of it but what runs without the package.
-_BOTTOM = ("labkernel.engine.errors", "labkernel.engine.database", "labkernel.engine.timestamps")
+_BOTTOM = (
+    "labkernel.engine.errors",
+    "labkernel.engine.database",
+    "labkernel.engine.directory_lock",
+    "labkernel.engine.timestamps",
+)
 _ALONE = (_LINUX, "labkernel.engine.runtime.launcher", *_BOTTOM)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import errno
-import fcntl
 import gc
 import logging
 import os
@@ -18,6 +17,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from labkernel.engine.directory_lock import lock_directory
 from labkernel.engine.errors import Conflict, EngineError, InvalidParameter, System
 
 TYPE_CHECKING = False
@@ -67,7 +67,9 @@ def serve(
     root = root.absolute()
     try:
         root.mkdir(mode=0o711, parents=True, exist_ok=True)
-        lock = _lock(root)
+        lock = lock_directory(
+            root, "engine", hint="`labkernel engine status` shows it; --root DIR takes another place"
+        )
         listener = _listen(socket_path)
     except PermissionError as error:
         raise System(
@@ -142,20 +144,6 @@ def _lower_store(word: str) -> LowerStore:
     directory, limited, names = word.partition("=")
     known = [parse_reference(name).with_default_tag().canonical for name in names.split(",") if name]
     return LowerStore(Path(directory), Path(directory, DATABASE), frozenset(known) if limited else None)
-
-
-def _lock(root: Path) -> int:
-    """Hold the directory for this process: the kernel lets go when it ends, however it ends."""
-    descriptor = os.open(root / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        raise Conflict(
-            f"another engine works on {root}",
-            hint="`labkernel engine status` shows it; --root DIR takes another place",
-        ) from None
-    return descriptor
 
 
 def _listen(path: Path) -> socket.socket:

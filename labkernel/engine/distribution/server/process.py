@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import fcntl
 import ipaddress
 import logging
 import os
@@ -15,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from labkernel.engine.database import Database
+from labkernel.engine.directory_lock import lock_directory
 from labkernel.engine.distribution.server.handlers import HEADERS, Registry
 from labkernel.engine.distribution.server.store import Store
 from labkernel.engine.distribution.server.uploads import Uploads
@@ -43,7 +43,7 @@ def serve(root: Path, host: str = DEFAULT_HOST, *, ready: Callable[[str], object
     listener = _listen(host)
     try:
         root.mkdir(mode=0o700, parents=True, exist_ok=True)
-        lock = _lock(root)
+        lock = lock_directory(root, "registry", hint="--root DIR takes another place")
     except OSError as error:
         raise System(
             f"{error.filename}: {(error.strerror or str(error)).lower()}",
@@ -94,14 +94,3 @@ def _listen(host: str) -> socket.socket:
     if not ipaddress.ip_address(target[0]).is_loopback:
         log.warning("%s is open to everybody who reaches it: to read, to push and to delete", host)
     return listener
-
-
-def _lock(root: Path) -> int:
-    """Hold the directory for this process: the kernel lets go when it ends, however it ends."""
-    descriptor = os.open(root / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        raise Conflict(f"another registry works on {root}", hint="--root DIR takes another place") from None
-    return descriptor
