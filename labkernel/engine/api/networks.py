@@ -58,18 +58,18 @@ async def remove(engine: Engine, request: Request) -> Answer:
 async def connect(engine: Engine, request: Request) -> Answer:
     body = await request.json()
     field_types.check(body, field_types.NETWORK_CONNECT)
-    name = engine.networks.inspect(request.parameters["name"])["Name"]
+    network = engine.networks.find(request.parameters["name"])
     container = engine.containers.get(body.get("Container") or "")
-    await engine.containers.lifecycle.connect(container, name, body.get("EndpointConfig"))
+    await engine.containers.lifecycle.connect(container, network, body.get("EndpointConfig"))
     return Response.empty(200)
 
 
 async def disconnect(engine: Engine, request: Request) -> Answer:
     body = await request.json()
     field_types.check(body, field_types.NETWORK_DISCONNECT)
-    name = engine.networks.inspect(request.parameters["name"])["Name"]
+    network = engine.networks.find(request.parameters["name"])
     container = engine.containers.get(body.get("Container") or "")
-    await engine.containers.lifecycle.disconnect(container, name)
+    await engine.containers.lifecycle.disconnect(container, network)
     return Response.empty(200)
 
 

@@ -19,6 +19,7 @@ from labkernel.engine.errors import Conflict, InvalidParameter, NotModified, Sys
 from labkernel.engine.events import Events
 from labkernel.engine.network.definition import EndpointConfig
 from labkernel.engine.network.descriptions import Endpoint
+from labkernel.engine.network.network import Network
 from labkernel.engine.network.networks import Networks
 from labkernel.engine.network.ports import requested_ports
 from labkernel.engine.runtime.client import Launcher, Started, StartFailed
@@ -88,18 +89,23 @@ class Lifecycle:
         self._events.publish_attributes("container", action, container.id, container.attributes | attributes)
 
     def network_event(self, container: Container, action: str, endpoint: Endpoint) -> None:
-        name = endpoint.network_name
-        kind = {"none": "null", "host": "host"}.get(name, "bridge")
         self._events.publish(
-            "network", action, endpoint.network_id, container=container.id, name=name, type=kind
+            "network",
+            action,
+            endpoint.network_id,
+            container=container.id,
+            name=endpoint.network_name,
+            type=endpoint.driver,
         )
 
-    async def connect(self, container: Container, name: str, settings: Mapping[str, Any] | None) -> None:
+    async def connect(
+        self, container: Container, network: Network, settings: Mapping[str, Any] | None
+    ) -> None:
         """Put the container on one more network, now or when it starts; `settings` are EndpointSettings.
 
-        Raises NotFound, Forbidden, Conflict, InvalidParameter, System.
+        Raises Forbidden, Conflict, InvalidParameter, System.
         """
-        network, config = self._networks.find(name), EndpointConfig.requested(settings)
+        config = EndpointConfig.requested(settings)
         async with container.lock:
             networking.check_connect(container, network.name, config)
             sandbox = self._networks.sandbox(container.id)
@@ -110,9 +116,8 @@ class Lifecycle:
             container.networks[network.name] = config
             self._save(container)
 
-    async def disconnect(self, container: Container, name: str) -> None:
-        """Undo `connect`. Raises NotFound, Forbidden."""
-        network = self._networks.find(name)
+    async def disconnect(self, container: Container, network: Network) -> None:
+        """Undo `connect`. Raises Forbidden, InvalidParameter."""
         async with container.lock:
             networking.check_disconnect(container, network.name)
             sandbox = self._networks.sandbox(container.id)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -216,7 +216,3 @@ class EndpointConfig:
             "MacAddress": self.mac,
             "DriverOpts": self.driver_options,
         }
-
-
-def overlapping(subnet: str, others: Iterable[ipaddress.IPv4Network]) -> bool:
-    return any(ipaddress.IPv4Network(subnet).overlaps(other) for other in others if other.prefixlen)

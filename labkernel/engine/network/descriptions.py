@@ -20,6 +20,8 @@ class Endpoint:
     """The container's name."""
     network_id: str
     network_name: str
+    driver: str
+    """The network's."""
     endpoint_id: str
     address: str = ""
     prefix_length: int = 0

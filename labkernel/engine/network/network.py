@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from labkernel.engine.errors import Forbidden, InvalidParameter, System
-from labkernel.engine.network.bridge import Bridge, Plug
+from labkernel.engine.network.bridge import Bridge
 from labkernel.engine.network.definition import Definition, EndpointConfig
 from labkernel.engine.network.descriptions import Endpoint, network_description
 from labkernel.engine.network.namespaces import NamespaceThread, NetworkNamespace, new_namespace
@@ -150,7 +150,7 @@ class BridgeNetwork(Network):
         addresses = self.bridge.addresses
         return Membership(
             namespace=plug.namespace,
-            leave=lambda: self._pull(plug),
+            leave=lambda: self.bridge.pull(plug),
             left=lambda: self.bridge.released(plug),
             address=plug.address,
             prefix_length=addresses.subnet.prefixlen,
@@ -158,9 +158,6 @@ class BridgeNetwork(Network):
             mac=plug.mac,
             interface=interface,
         )
-
-    async def _pull(self, plug: Plug) -> None:
-        await self.bridge.pull(plug)
 
     def _asked_for(self, config: EndpointConfig) -> ipaddress.IPv4Address | None:
         if not config.address:

@@ -235,8 +235,8 @@ class Networks:
 
     def rename(self, container_id: str, name: str) -> None:
         """The container answers to another name from now on."""
-        for endpoint in self.endpoints(container_id):
-            endpoint.name = name
+        if sandbox := self._sandboxes.get(container_id):
+            sandbox.rename(name)
 
     # showing
 

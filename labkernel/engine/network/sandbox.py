@@ -126,6 +126,12 @@ class Sandbox:
 
     # what changes it
 
+    def rename(self, name: str) -> None:
+        """The container answers to another name from now on."""
+        self.config = replace(self.config, name=name)
+        for endpoint in self.endpoints.values():
+            endpoint.name = name
+
     async def join(self, network: Network, config: EndpointConfig) -> Endpoint:
         """Put the container on a network.
 
@@ -141,6 +147,8 @@ class Sandbox:
             except BaseException:
                 if network.name in self.members:
                     await self._leave(self.members[network.name])
+                if not self.members:
+                    self._unpublish()  # ports are bound before the first network is joined
                 raise
 
     async def _join(self, network: Network, config: EndpointConfig) -> Endpoint:
@@ -160,6 +168,7 @@ class Sandbox:
             name=self.config.name,
             network_id=network.identity,
             network_name=network.name,
+            driver=network.driver,
             endpoint_id=endpoint_id,
             address=str(membership.address or ""),
             prefix_length=membership.prefix_length,

@@ -141,6 +141,33 @@ def test_the_way_out_follows(machine: Machine, tmp_path: Path) -> None:
     on_networks(tmp_path, test)
 
 
+def test_a_join_that_fails_gives_its_ports_back(machine: Machine, tmp_path: Path) -> None:
+    async def test(networks: Networks) -> None:
+        await networks.create({"Name": "mine", **pool("10.5.0.0/24")})
+        web = await networks.connect("1", "mine", ports=published({"80/tcp": [{"HostPort": "8080"}]}))
+        await web.leave(networks.find("mine"))
+        with pytest.raises(Forbidden, match="Address already in use"):
+            await web.join(networks.find("mine"), EndpointConfig(address="10.5.0.1"))
+        await web.join(networks.find("mine"), EndpointConfig())
+        assert web.ports["80/tcp"]
+
+    on_networks(tmp_path, test)
+
+
+def test_a_new_name_is_the_name_on_networks_to_come(machine: Machine, tmp_path: Path) -> None:
+    async def test(networks: Networks) -> None:
+        for name in ("a", "b"):
+            await networks.create({"Name": name})
+        web = await networks.connect("1", "a", name="old")
+        near = await networks.connect("2", "b")
+        networks.rename("1", "new")
+        await web.join(networks.find("b"), EndpointConfig())
+        assert near.addresses_of("new")
+        assert near.addresses_of("old") is None
+
+    on_networks(tmp_path, test)
+
+
 def test_what_is_made_stays_and_what_is_removed_goes(machine: Machine, tmp_path: Path) -> None:
     before = machine.interfaces()
     found: list[dict[str, Any]] = []
