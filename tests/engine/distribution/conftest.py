@@ -15,7 +15,7 @@ from tests.engine.distribution.servers import (
     HTPASSWD,
     TokenServer,
     http_server,
-    our_registry,
+    open_registry,
     running_registry,
 )
 
@@ -23,13 +23,8 @@ from tests.engine.distribution.servers import (
 @pytest.fixture(scope="session", params=["debian", "ours"])
 def registry(request: pytest.FixtureRequest) -> Iterator[str]:
     """A registry that is open to everybody: Debian's, and ours."""
-    with tempfile.TemporaryDirectory() as directory:
-        if request.param == "ours":
-            with our_registry(Path(directory)) as process:
-                yield process.domain
-        else:
-            with running_registry(Path(directory)) as domain:
-                yield domain
+    with open_registry(request.param) as domain:
+        yield domain
 
 
 @pytest.fixture(scope="session")

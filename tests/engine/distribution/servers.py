@@ -9,6 +9,7 @@ import socket
 import ssl
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import urllib.parse
@@ -204,3 +205,15 @@ class TokenServer:
 
 def _base64(data: bytes) -> str:
     return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+@contextmanager
+def open_registry(kind: str) -> Iterator[str]:
+    """A registry that is open to everybody, "debian" or "ours": its ADDRESS:PORT."""
+    with tempfile.TemporaryDirectory() as directory:
+        if kind == "ours":
+            with our_registry(Path(directory)) as process:
+                yield process.domain
+        else:
+            with running_registry(Path(directory)) as domain:
+                yield domain

@@ -49,6 +49,14 @@ def images(store: Store) -> Images:
 
 
 @pytest.fixture
+def other(place: Path) -> Iterator[Images]:
+    """A second, empty store."""
+    database = Database(place / "other-database")
+    yield Images(Store(place / "other", database))
+    database.close()
+
+
+@pytest.fixture
 def tree(place: Path) -> Tree:
     """Makes a directory of files: their texts by their paths; a path that ends in a slash is a directory."""
 

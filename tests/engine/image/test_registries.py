@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import subprocess
-import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +12,6 @@ from typing import Any
 
 import pytest
 
-from labkernel.engine.database import Database
 from labkernel.engine.distribution import manifests
 from labkernel.engine.errors import EngineError, InvalidParameter, NotFound, Unavailable
 from labkernel.engine.image import config
@@ -21,8 +19,7 @@ from labkernel.engine.image.images import Image, Images
 from labkernel.engine.image.platforms import check_platform, own_platform, parse_platform
 from labkernel.engine.image.reference import parse_reference
 from labkernel.engine.image.registries import Registries
-from labkernel.engine.image.store import Store
-from tests.engine.distribution.servers import Request, free_port, http_server, our_registry, running_registry
+from tests.engine.distribution.servers import Request, free_port, http_server, open_registry
 from tests.engine.image.conftest import Tree
 from tests.engine.image.test_images import make
 
@@ -30,21 +27,8 @@ from tests.engine.image.test_images import make
 @pytest.fixture(scope="module", params=["debian", "ours"])
 def registry(request: pytest.FixtureRequest) -> Iterator[str]:
     """A registry that is open to everybody: Debian's, and ours."""
-    with tempfile.TemporaryDirectory() as directory:
-        if request.param == "ours":
-            with our_registry(Path(directory)) as process:
-                yield process.domain
-        else:
-            with running_registry(Path(directory)) as domain:
-                yield domain
-
-
-@pytest.fixture
-def other(place: Path) -> Iterator[Images]:
-    """A second, empty store."""
-    database = Database(place / "other-database")
-    yield Images(Store(place / "other", database))
-    database.close()
+    with open_registry(request.param) as domain:
+        yield domain
 
 
 @pytest.fixture

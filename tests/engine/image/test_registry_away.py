@@ -14,7 +14,6 @@ from typing import Any
 
 import pytest
 
-from labkernel.engine.database import Database
 from labkernel.engine.distribution import manifests
 from labkernel.engine.distribution.manifests import Descriptor
 from labkernel.engine.distribution.registry import Registry
@@ -25,7 +24,6 @@ from labkernel.engine.image import config
 from labkernel.engine.image.images import Image, Images
 from labkernel.engine.image.reference import parse_reference
 from labkernel.engine.image.registries import Registries
-from labkernel.engine.image.store import Store
 from tests.engine.distribution.gate import Direction, gate
 from tests.engine.distribution.servers import RegistryProcess, Request, http_server
 from tests.engine.image.conftest import Tree
@@ -39,14 +37,6 @@ def process(request: pytest.FixtureRequest) -> Iterator[RegistryProcess]:
         process = RegistryProcess(Path(directory), ours=request.param == "ours")
         yield process
         process.stop()
-
-
-@pytest.fixture
-def other(place: Path) -> Iterator[Images]:
-    """A second, empty store."""
-    database = Database(place / "other-database")
-    yield Images(Store(place / "other", database))
-    database.close()
 
 
 @pytest.fixture

@@ -8,30 +8,19 @@ import json
 import re
 import subprocess
 import tarfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import zstandard
 
-from labkernel.engine.database import Database
 from labkernel.engine.errors import EngineError, InvalidParameter, NotFound
 from labkernel.engine.image import config
 from labkernel.engine.image.images import Image, Images
 from labkernel.engine.image.reference import parse_reference
-from labkernel.engine.image.store import Store
 from tests.engine.image.conftest import Tree
 from tests.engine.image.test_images import make
 from tests.support.daemons import Daemon
-
-
-@pytest.fixture
-def other(place: Path) -> Iterator[Images]:
-    """A second, empty store."""
-    database = Database(place / "other-database")
-    yield Images(Store(place / "other", database))
-    database.close()
 
 
 @pytest.fixture
