@@ -31,7 +31,7 @@ def test_first_light(engine: Daemon, images_archive: Path, tmp_path: Path) -> No
         browser.wait_for_function(f"{_PROMPTS}.every((prompt) => /\\[\\d+\\]/.test(prompt))", timeout=60_000)
         assert browser.locator("[data-mime-type='application/vnd.jupyter.error']").count() == 0
         versions, container = (browser.locator(".lk-layers").nth(number) for number in range(2))
-        assert "in me/web-app" in versions.inner_text()
+        assert "in me/web-base, me/web-app:v2" in versions.inner_text()
         versions.locator(".lk-added").first.wait_for()  # the files were counted after the cell was done
         assert re.search(r"No such (image or )?container: web-app-v1", container.inner_text())
         versions.scroll_into_view_if_needed()
