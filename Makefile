@@ -14,7 +14,7 @@ lab: $(VENV)/.lab
 
 test: $(VENV)/.test
 	@$(BIN)/python tests/support/system_packages.py
-	@$(BIN)/python -m pytest -n 3 --dist loadfile
+	@$(BIN)/python -m pytest -n 3 --no-loadscope-reorder
 
 lint: $(VENV)/.test
 	@$(BIN)/ruff check .

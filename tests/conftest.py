@@ -9,11 +9,13 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.support.catalog_images import make_archive
 from tests.support.daemons import Daemon, running
+from tests.support.order import Scheduling, in_order, needs_screens
 from tests.support.shared import begin, end, exclusive, shared_file
 from tests.support.throwaway_user import throwaway_user
 
@@ -28,10 +30,18 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         end()
 
 
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Scheduling:
+    return Scheduling(config, log)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items[:] = in_order(items)
+
+
 @pytest.fixture(scope="module", autouse=True)
 def screens_one_by_one(request: pytest.FixtureRequest) -> Iterator[None]:
-    """X servers of different users on one machine get in each other's way: one file's tests at a time."""
-    if not any(word in request.node.nodeid for word in ("display", "screen", "08_gui")):
+    if not needs_screens(request.node.nodeid):
         yield
         return
     with exclusive("screens"):

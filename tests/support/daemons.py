@@ -128,7 +128,7 @@ class Daemon:
         """Remove the containers, volumes, networks and images that a test made; have the base image back."""
         client = self.client().api
         for container in client.containers(all=True, quiet=True):
-            client.remove_container(container["Id"], force=True, v=True)
+            _remove_container(client, container["Id"])
         for volume in client.volumes()["Volumes"] or []:
             client.remove_volume(volume["Name"], force=True)
         for network in client.networks():
@@ -145,6 +145,19 @@ class Daemon:
         loaded = self.http.call("POST", "/images/load?quiet=1", busybox_archive())
         if loaded.status != 200 or b"error" in loaded.body:
             raise RuntimeError(f"{self.kind} does not load the base image: {loaded.body!r}")
+
+
+def _remove_container(client: docker.APIClient, container: str) -> None:
+    """Remove it, or wait until who is removing it is done: a builder that was left, AutoRemove."""
+    for _ in wait_until(10):
+        try:
+            return client.remove_container(container, force=True, v=True)
+        except docker.errors.NotFound:
+            return None
+        except docker.errors.APIError as error:
+            if "already in progress" not in str(error):
+                raise
+    raise TimeoutError(f"{container} is not removed")
 
 
 def _remove_images(client: docker.APIClient, images: list[Any]) -> list[Any]:

@@ -12,6 +12,9 @@ from pathlib import Path
 
 _VARIABLE = "LABKERNEL_TESTS_SHARED"
 
+FILES_MADE_ONCE = frozenset({"images_archive"})
+"""Fixtures that make such a file and take long for it."""
+
 
 def begin() -> None:
     """Make the directory, in the run's first process; those that it starts inherit its name."""

@@ -257,6 +257,12 @@ class Sandboxes:
         shutil.rmtree(self._work, ignore_errors=True)
         self._work.mkdir(exist_ok=True)
 
+    def why_gone(self, slot: Slot) -> str:
+        """Why the kernel ended a sandbox as a whole, its warden too."""
+        if slot.container and self._slots.ran_out_of_memory(slot):
+            return f"used more than {self._limits.memory >> 20} MiB of memory"
+        return "used so much that all of it was ended"
+
     def _remove_slots(self) -> None:
         while not self._free.empty():
             slot = self._free.get()
@@ -373,7 +379,7 @@ class Sandbox:
         message = self._receive_control(LOOK_SECONDS)
         if message is None:
             self._gone = True
-            self._end_runner("used so much that all of it was ended", text)
+            self._end_runner(self._sandboxes.why_gone(self.slot), text)
         if "limit" in message:
             self._end_runner(message["limit"], text)
         if "engine" in message and "ready" not in message:

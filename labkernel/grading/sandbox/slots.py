@@ -90,6 +90,17 @@ class Slots:
         """Whether it can be used again: a submission that took all memory may have cost the slot its life."""
         return Path(f"/proc/{slot.pid}").exists()
 
+    def ran_out_of_memory(self, slot: Slot) -> bool:
+        """Whether a slot that ended did so because the kernel gave it no more memory."""
+        from docker.errors import DockerException
+        from requests.exceptions import RequestException
+
+        try:
+            self._client.api.wait(slot.container, timeout=5)
+            return bool(self._client.api.inspect_container(slot.container)["State"]["OOMKilled"])
+        except (DockerException, RequestException):
+            return False
+
     def remove(self, slot: Slot) -> None:
         from docker.errors import APIError, NotFound
 

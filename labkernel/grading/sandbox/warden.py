@@ -67,7 +67,7 @@ def _copy_files(name: str) -> None:
 
 def _start_engine(lower: list[str]) -> subprocess.Popen[bytes]:
     with open(f"{rootfs.ENGINE}/engine.log", "ab") as log:
-        return subprocess.Popen(
+        engine = subprocess.Popen(
             [
                 *(sys.executable, "-P", "-m", "labkernel.engine.daemon"),
                 *(word for place in rootfs.LEARNERS for word in ("--confined-to", place)),
@@ -80,6 +80,9 @@ def _start_engine(lower: list[str]) -> subprocess.Popen[bytes]:
             env=runner.environment("/root"),
             start_new_session=True,
         )
+    # Rather its containers than the warden, which has to say why they ended: children inherit it.
+    Path(f"/proc/{engine.pid}/oom_score_adj").write_text("500")
+    return engine
 
 
 def _wait_for_engine(engine: subprocess.Popen[bytes]) -> str:

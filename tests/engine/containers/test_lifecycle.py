@@ -232,11 +232,18 @@ def test_restart_on_failure_so_many_times(lab: Daemon) -> None:
 
 def test_restart_by_hand_keeps_the_files(lab: Daemon) -> None:
     started(lab, "files", Cmd=["sh", "-c", "echo run >> /runs; sleep 1000"])
+    assert runs(lab, "run\n") == "run\n"  # else it is killed before it wrote
     assert lab.http.call("POST", "/containers/files/restart?t=0").status == 204
+    assert runs(lab, "run\nrun\n") == "run\nrun\n"
+
+
+def runs(lab: Daemon, expected: str) -> str:
+    """What the container wrote, once that is as expected or ten seconds are over."""
     for _ in wait_until(10):
-        if lab.docker("exec", "files", "cat", "/runs").stdout == "run\nrun\n":
-            return
-    raise AssertionError(lab.docker("exec", "files", "cat", "/runs"))
+        wrote = lab.docker("exec", "files", "cat", "/runs").stdout
+        if wrote == expected:
+            break
+    return wrote
 
 
 def test_remove(lab: Daemon) -> None:
