@@ -14,6 +14,7 @@ lab: $(VENV)/.lab
 
 test: $(VENV)/.test
 	@$(BIN)/python tests/support/system_packages.py
+	@$(BIN)/python -m compileall -q labkernel tests  # once, not in each of a thousand processes
 	@$(BIN)/python -m pytest -n 3 --no-loadscope-reorder
 
 lint: $(VENV)/.test
