@@ -59,6 +59,7 @@ def test_first_light(lesson_host: Daemon, directory: Path) -> None:
 
 
 @pytest.mark.timeout(900)  # may be the first to need the images
+@pytest.mark.parametrize("lesson_host", ["engine"], indirect=True)
 def test_first_light_after_a_run_that_was_left(lesson_host: Daemon, directory: Path) -> None:
     """The first cells clear away what an earlier run has left, and nothing else."""
     copy_lessons(directory)
