@@ -134,7 +134,8 @@ class Engine:
         """What does not work here, a plain sentence each, with what to do about it where something can be
         done.
         """
-        return [*self.launcher.limits(), *self.networks.limits()]
+        ids = self.mapping.limits() if self.mapping else []
+        return [*self.launcher.limits(), *ids, *self.networks.limits()]
 
     async def close(self) -> None:
         """End every container and leave the machine as it was found."""

@@ -42,6 +42,7 @@ async def create(engine: Engine, request: Request) -> Answer:
         body, request.argument("name"), platform=request.argument("platform")
     )
     warnings += engine.launcher.unenforceable(bundle.resources(container.host_config))
+    warnings += engine.mapping.warnings(container.config["User"]) if engine.mapping else []
     warnings += await engine.networks.warnings(container.networks)
     return Response.json({"Id": container.id, "Warnings": warnings}, 201)
 

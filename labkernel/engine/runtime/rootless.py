@@ -48,6 +48,15 @@ class Mapping:
             "change of owner, user or group does nothing, though it is answered with success."
         ]
 
+    def warnings(self, user: str) -> list[str]:
+        """What a container misses that is to run as `user`, "NAME[:GROUP]" or empty for root."""
+        if not self.single or user.partition(":")[0] in ("", "0", "root"):
+            return []
+        return [
+            f"the container's processes do not become user {user}, there is one id only: "
+            "`labkernel engine status` says why"
+        ]
+
 
 def plan(user: str, uid: int, gid: int, subuid: str, subgid: str) -> Mapping:
     """The mapping for a user, by the texts of /etc/subuid and /etc/subgid; pure.
