@@ -50,7 +50,7 @@ def _name(network: str, networks: Networks) -> str:
 
 def _check(name: str, endpoint: EndpointConfig) -> None:
     if name in ("bridge", "host", "none"):
-        if endpoint.address:
+        if endpoint.address or endpoint.address6:
             raise InvalidParameter("user specified IP address is supported on user defined networks only")
         if endpoint.aliases:
             raise InvalidParameter(

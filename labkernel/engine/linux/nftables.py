@@ -28,6 +28,7 @@ from labkernel.engine.linux.netlink import (
 NETLINK_NETFILTER = 12
 NFPROTO_INET = 1
 NFPROTO_IPV4 = 2
+NFPROTO_IPV6 = 10
 
 NF_DROP = 0
 NF_ACCEPT = 1
@@ -74,10 +75,10 @@ def commit(socket: NetlinkSocket, *changes: bytes) -> None:
     socket.request(begin, *changes, end, call="nftables", answers=len(changes))
 
 
-def new_owned_table(table: str) -> bytes:
+def new_owned_table(table: str, *, family: int = NFPROTO_IPV4) -> bytes:
     """A table that only this socket may change, and that vanishes with it: also if the process is killed."""
     options = text(1, table) + attribute(2, _be32(_TABLE_OWNER))
-    return _change(_NEWTABLE, NLM_F_CREATE | NLM_F_EXCL, options)
+    return _change(_NEWTABLE, NLM_F_CREATE | NLM_F_EXCL, options, family)
 
 
 def new_table(table: str) -> bytes:
@@ -85,10 +86,12 @@ def new_table(table: str) -> bytes:
     return _change(_NEWTABLE, NLM_F_CREATE | NLM_F_EXCL, text(1, table))
 
 
-def new_base_chain(table: str, name: str, kind: str, hook: int, priority: int) -> bytes:
+def new_base_chain(
+    table: str, name: str, kind: str, hook: int, priority: int, *, family: int = NFPROTO_IPV4
+) -> bytes:
     """A chain that packets come through; `kind` is "nat" or "filter". What reaches its end is accepted."""
     place = nested(4, attribute(1, _be32(hook)), attribute(2, struct.pack(">i", priority)))
-    return _change(_NEWCHAIN, NLM_F_CREATE, text(1, table) + text(3, name) + place + text(7, kind))
+    return _change(_NEWCHAIN, NLM_F_CREATE, text(1, table) + text(3, name) + place + text(7, kind), family)
 
 
 def new_map(
@@ -142,15 +145,15 @@ def element_fields(*fields: ipaddress.IPv4Address | int) -> bytes:
     return packed[0] if len(packed) == 1 else b"".join(part.ljust(4, b"\0") for part in packed)
 
 
-def new_rule(table: str, chain: str, *expressions: bytes) -> bytes:
+def new_rule(table: str, chain: str, *expressions: bytes, family: int = NFPROTO_IPV4) -> bytes:
     """A rule at the end of a chain."""
     options = text(1, table) + text(2, chain) + nested(4, *expressions)
-    return _change(_NEWRULE, NLM_F_CREATE | NLM_F_APPEND, options)
+    return _change(_NEWRULE, NLM_F_CREATE | NLM_F_APPEND, options, family)
 
 
-def flush_chain(table: str, chain: str) -> bytes:
+def flush_chain(table: str, chain: str, *, family: int = NFPROTO_IPV4) -> bytes:
     """Remove all rules of a chain."""
-    return _change(_DELRULE, 0, text(1, table) + text(2, chain))
+    return _change(_DELRULE, 0, text(1, table) + text(2, chain), family)
 
 
 def comes_in_by(interface: str) -> bytes:
@@ -161,8 +164,10 @@ def goes_out_by(interface: str, *, not_: bool = False) -> bytes:
     return _meta(7) + _compare(_interface_name(interface), not_=not_)
 
 
-def source_within(subnet: ipaddress.IPv4Network) -> bytes:
-    return _load_network(12) + _masked(subnet.netmask.packed) + _compare(subnet.network_address.packed)
+def source_within(subnet: ipaddress.IPv4Network | ipaddress.IPv6Network) -> bytes:
+    """The rule's family is the subnet's."""
+    load = _load_network(12) if subnet.version == 4 else _payload(1, 8, 16, _REGISTER_1)
+    return load + _masked(subnet.netmask.packed) + _compare(subnet.network_address.packed)
 
 
 def destination_within(subnet: ipaddress.IPv4Network, *, not_: bool = False) -> bytes:
@@ -321,5 +326,5 @@ def _header(family: int, resource: int) -> bytes:
     return struct.pack(">BBH", family, 0, resource)
 
 
-def _change(kind: int, flags: int, options: bytes) -> bytes:
-    return message(_NFNL_SUBSYS_NFTABLES << 8 | kind, NLM_F_ACK | flags, _header(NFPROTO_IPV4, 0) + options)
+def _change(kind: int, flags: int, options: bytes, family: int = NFPROTO_IPV4) -> bytes:
+    return message(_NFNL_SUBSYS_NFTABLES << 8 | kind, NLM_F_ACK | flags, _header(family, 0) + options)

@@ -53,6 +53,8 @@ IFLA_BRPORT_STATE = 1
 IFLA_BRPORT_ISOLATED = 33
 BR_STATE_FORWARDING = 3
 
+IFA_F_NODAD = 0x02
+"""The address may be used at once: nobody asks whether another has it."""
 IFA_ADDRESS = 1
 IFA_LOCAL = 2
 IFA_BROADCAST = 4
@@ -168,34 +170,38 @@ def delete_link(name: str) -> bytes:
     return message(RTM_DELLINK, NLM_F_ACK, _IFINFO.pack(0, 0, 0, 0, 0) + text(IFLA_IFNAME, name))
 
 
-def new_address(index: int, address: ipaddress.IPv4Interface) -> bytes:
-    """Give an interface an address and its network's broadcast address."""
+def new_address(index: int, address: ipaddress.IPv4Interface | ipaddress.IPv6Interface) -> bytes:
+    """Give an interface an address, and of IPv4 its network's broadcast address."""
     packed = address.ip.packed
-    return message(
-        RTM_NEWADDR,
-        NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL,
-        _IFADDR.pack(socket.AF_INET, address.network.prefixlen, 0, RT_SCOPE_UNIVERSE, index)
-        + attribute(IFA_LOCAL, packed)
-        + attribute(IFA_ADDRESS, packed)
-        + attribute(IFA_BROADCAST, address.network.broadcast_address.packed),
+    ipv6 = address.version == 6
+    header = _IFADDR.pack(
+        _family(address.ip), address.network.prefixlen, IFA_F_NODAD if ipv6 else 0, RT_SCOPE_UNIVERSE, index
     )
+    options = attribute(IFA_LOCAL, packed) + attribute(IFA_ADDRESS, packed)
+    if not ipv6:
+        options += attribute(IFA_BROADCAST, address.network.broadcast_address.packed)
+    return message(RTM_NEWADDR, NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL, header + options)
 
 
-def new_default_route(gateway: ipaddress.IPv4Address) -> bytes:
-    """Make the default route, or lead it elsewhere."""
+def _family(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> int:
+    return socket.AF_INET6 if address.version == 6 else socket.AF_INET
+
+
+def new_default_route(gateway: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bytes:
+    """Make the default route of the gateway's family, or lead it elsewhere."""
     return message(
         RTM_NEWROUTE,
         NLM_F_ACK | NLM_F_CREATE | NLM_F_REPLACE,
-        _RTMSG.pack(socket.AF_INET, 0, 0, 0, RT_TABLE_MAIN, RTPROT_BOOT, RT_SCOPE_UNIVERSE, RTN_UNICAST, 0)
+        _RTMSG.pack(_family(gateway), 0, 0, 0, RT_TABLE_MAIN, RTPROT_BOOT, RT_SCOPE_UNIVERSE, RTN_UNICAST, 0)
         + attribute(RTA_GATEWAY, gateway.packed),
     )
 
 
-def delete_default_route() -> bytes:
+def delete_default_route(family: int = socket.AF_INET) -> bytes:
     return message(
         RTM_DELROUTE,
         NLM_F_ACK,
-        _RTMSG.pack(socket.AF_INET, 0, 0, 0, RT_TABLE_MAIN, 0, RT_SCOPE_UNIVERSE, RTN_UNICAST, 0),
+        _RTMSG.pack(family, 0, 0, 0, RT_TABLE_MAIN, 0, RT_SCOPE_UNIVERSE, RTN_UNICAST, 0),
     )
 
 

@@ -5,8 +5,15 @@ from __future__ import annotations
 import heapq
 import ipaddress
 from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Generic, TypeAlias, TypeVar
 
 from labkernel.engine.errors import Forbidden, System
+
+IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
+IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
+Address = TypeVar("Address", ipaddress.IPv4Address, ipaddress.IPv6Address)
+if TYPE_CHECKING:
+    Subnet: TypeAlias = ipaddress._BaseNetwork[Address]
 
 
 def candidate_subnets() -> Iterator[ipaddress.IPv4Network]:
@@ -37,18 +44,18 @@ def mac_of(address: ipaddress.IPv4Address) -> str:
     return "02:42:" + address.packed.hex(":")
 
 
-class AddressPool:
+class AddressPool(Generic[Address]):
     """The addresses of one subnet. Containers get the lowest that is free; `gateway` (the first, unless said
     otherwise) and the `reserved` ones are given to nobody. `within` is the part that addresses come from.
     """
 
     def __init__(
         self,
-        subnet: ipaddress.IPv4Network,
+        subnet: Subnet[Address],
         *,
-        gateway: ipaddress.IPv4Address | None = None,
-        within: ipaddress.IPv4Network | None = None,
-        reserved: Iterable[ipaddress.IPv4Address] = (),
+        gateway: Address | None = None,
+        within: Subnet[Address] | None = None,
+        reserved: Iterable[Address] = (),
     ) -> None:
         self.subnet = subnet
         self.gateway = gateway or subnet[1]
@@ -65,12 +72,12 @@ class AddressPool:
         return len(self._used)
 
     @property
-    def lowest_free(self) -> ipaddress.IPv4Address:
+    def lowest_free(self) -> Address:
         """What `take` gives next."""
         self._skip()
         return self.subnet[self._released[0] if self._released else self._next]
 
-    def take(self) -> ipaddress.IPv4Address:
+    def take(self) -> Address:
         """Raises System when there is none left."""
         self._skip()
         if self._released:
@@ -79,18 +86,21 @@ class AddressPool:
             offset = self._next
             self._next += 1
         else:
-            raise System(f"no available IPv4 addresses on this network's address pools: {self.subnet}")
+            raise System(
+                f"no available IPv{self.subnet.version} addresses on this network's address pools:"
+                f" {self.subnet}"
+            )
         self._used.add(offset)
         return self.subnet[offset]
 
-    def take_this(self, address: ipaddress.IPv4Address) -> None:
+    def take_this(self, address: Address) -> None:
         """Raises Forbidden when somebody has it."""
         offset = int(address) - self._first
         if offset in self._used or offset in self._never:
             raise Forbidden("Address already in use")
         self._used.add(offset)
 
-    def release(self, address: ipaddress.IPv4Address) -> None:
+    def release(self, address: Address) -> None:
         offset = int(address) - self._first
         if offset in self._used:
             self._used.remove(offset)

@@ -20,7 +20,7 @@ import itertools
 import os
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -28,9 +28,15 @@ from labkernel.engine.errors import EngineError, System
 from labkernel.engine.linux import rtnetlink
 from labkernel.engine.linux.netlink import NetlinkSocket
 from labkernel.engine.linux.rtnetlink import End
-from labkernel.engine.network.addresses import AddressPool, choose_subnet, mac_of
+from labkernel.engine.network.addresses import Address, AddressPool, choose_subnet, mac_of
 from labkernel.engine.network.firewall import BridgeRules
-from labkernel.engine.network.namespaces import NamespaceThread, NetworkNamespace, new_namespace, open_sysctl
+from labkernel.engine.network.namespaces import (
+    NamespaceThread,
+    NetworkNamespace,
+    enable_ipv6,
+    new_namespace,
+    open_sysctl,
+)
 from labkernel.engine.network.outside import Outside, host_subnets
 
 #: A bridge has 1023 ports (BR_MAX_PORTS in the kernel), one of them the uplink.
@@ -59,6 +65,7 @@ class Plug:
     """
 
     address: ipaddress.IPv4Address
+    address6: ipaddress.IPv6Address | None = field(compare=False)
     mac: str = field(compare=False)
     namespace: NetworkNamespace = field(compare=False)
     port: int = field(compare=False)
@@ -94,19 +101,21 @@ class Bridge:
         thread: NamespaceThread,
         outside: Outside,
         rules: BridgeRules,
-        addresses: AddressPool,
+        addresses: AddressPool[ipaddress.IPv4Address],
         *,
+        addresses6: AddressPool[ipaddress.IPv6Address] | None = None,
         movable: bool = False,
         mtu: int = 0,
         icc: bool = True,
         ready: int = 0,
     ) -> None:
-        """`rules` name the gateway's interface. A `movable` bridge takes another subnet when the host has got
-        a route to this one. Without `icc` its containers do not reach each other. `ready` is the number of
-        plugs made beforehand.
+        """`rules` name the gateway's interface; with `addresses6` there is IPv6 too. A `movable` bridge takes
+        another subnet when the host has got a route to this one. Without `icc` its containers do not reach
+        each other. `ready` is the number of plugs made beforehand.
         """
         self.interface = rules.interface
         self.addresses = addresses
+        self.addresses6 = addresses6
         self.mtu = mtu or outside.mtu
         self._rules = rules
         self._movable = movable
@@ -136,7 +145,10 @@ class Bridge:
                 self.addresses = AddressPool(choose_subnet(taken))
             namespace = self._namespace = await self._thread.run(self._make)
             gateway = ipaddress.IPv4Interface((self.addresses.gateway, self.addresses.subnet.prefixlen))
-            await self._outside.add_gateway(self._rules, gateway)
+            gateway6 = None
+            if pool := self.addresses6:
+                gateway6 = ipaddress.IPv6Interface((pool.gateway, pool.subnet.prefixlen))
+            await self._outside.add_gateway(self._rules, gateway, gateway6)
             await self._thread.run(_wait_for_port, namespace.netlink, UPLINK)
         except OSError as error:
             await self.close()
@@ -180,38 +192,52 @@ class Bridge:
         name: str,
         *,
         address: ipaddress.IPv4Address | None = None,
+        address6: ipaddress.IPv6Address | None = None,
         mac: str = "",
     ) -> Plug:
         """A plug that is made now: of a container's namespace, or a new one; its interface gets that `name`,
-        and `address` rather than the lowest that is free. Raises Forbidden when the address is taken.
+        and `address` and `address6` rather than the lowest that are free. Raises Forbidden when one is taken.
         """
         bridge = self._up()
-        if address is None:
-            address = self.addresses.take()
-        else:
-            self.addresses.take_this(address)
+        address = _taken(self.addresses, address)
+        if self.addresses6:
+            try:
+                address6 = _taken(self.addresses6, address6)
+            except BaseException:
+                self.addresses.release(address)
+                raise
 
         def make() -> Plug:
-            return self._new_plug(bridge, address, namespace, name, mac.lower())
+            return self._new_plug(bridge, address, address6, namespace, name, mac.lower())
 
         making = asyncio.ensure_future(self._when_free(make))
         try:
             plug = await asyncio.shield(making)
         except asyncio.CancelledError:
-            making.add_done_callback(partial(self._give_up, address))
+            making.add_done_callback(partial(self._give_up, address, address6))
             raise
         except BaseException:
-            self.addresses.release(address)
+            self._release(address, address6)
             raise
         plug.speak()
         return plug
 
-    def _give_up(self, address: ipaddress.IPv4Address, making: asyncio.Task[Plug]) -> None:
+    def _give_up(
+        self,
+        address: ipaddress.IPv4Address,
+        address6: ipaddress.IPv6Address | None,
+        making: asyncio.Task[Plug],
+    ) -> None:
         """Nobody waits any more for a plug that was being made."""
         if making.cancelled() or making.exception():
-            self.addresses.release(address)
+            self._release(address, address6)
         else:
             self.unplug(making.result())
+
+    def _release(self, address: ipaddress.IPv4Address, address6: ipaddress.IPv6Address | None) -> None:
+        self.addresses.release(address)
+        if self.addresses6 and address6:
+            self.addresses6.release(address6)
 
     def _up(self) -> NetworkNamespace:
         if self._namespace is None:
@@ -224,8 +250,8 @@ class Bridge:
         self.released(plug)
 
     def released(self, plug: Plug) -> None:
-        """The plug is gone from its namespace, or that is closed: its address is free."""
-        self.addresses.release(plug.address)
+        """The plug is gone from its namespace, or that is closed: its addresses are free."""
+        self._release(plug.address, plug.address6)
         self._fill()
 
     async def pull(self, plug: Plug) -> None:
@@ -295,6 +321,7 @@ class Bridge:
         self,
         bridge: NetworkNamespace,
         address: ipaddress.IPv4Address,
+        address6: ipaddress.IPv6Address | None = None,
         existing: NetworkNamespace | None = None,
         name: str = "eth0",
         mac: str = "",
@@ -303,7 +330,7 @@ class Bridge:
         port, self._next_port = self._next_port, self._next_port + 1
         mac = mac or mac_of(address)
         namespace = existing or new_namespace()
-        plug = Plug(address, mac, namespace, port)
+        plug = Plug(address, address6, mac, namespace, port)
         try:
             # In a namespace with interfaces of other bridges the number may be taken.
             index = next(_indexes) if existing else port
@@ -325,6 +352,8 @@ class Bridge:
             setup = [rtnetlink.set_up(name), rtnetlink.new_address(index, interface)]
             if not existing and not self._rules.internal:
                 setup.append(rtnetlink.new_default_route(self.addresses.gateway))
+            if address6:
+                setup += self._setup6(name, index, address6, route=not existing)
             namespace.netlink.request(*setup, call="RTM_NEWADDR")
             # The address's last holder may still be on the bridge, being taken apart: nothing must go there.
             bridge.netlink.request(rtnetlink.new_bridge_entry(port, mac), call="RTM_NEWNEIGH")
@@ -347,11 +376,31 @@ class Bridge:
             ) from error
         return plug
 
+    def _setup6(
+        self, name: str, index: int, address: ipaddress.IPv6Address, *, route: bool
+    ) -> Iterator[bytes]:
+        """What gives a container's interface its IPv6 address. Runs in the container's namespace."""
+        assert self.addresses6
+        enable_ipv6(name)
+        yield rtnetlink.new_address(
+            index, ipaddress.IPv6Interface((address, self.addresses6.subnet.prefixlen))
+        )
+        if route and not self._rules.internal:
+            yield rtnetlink.new_default_route(self.addresses6.gateway)
+
     def _set_mac(self, plug: Plug, mac: str) -> None:
         assert self._namespace
         plug.namespace.netlink.request(rtnetlink.set_mac(plug.port, mac), call="RTM_NEWLINK")
         self._namespace.netlink.request(rtnetlink.new_bridge_entry(plug.port, mac), call="RTM_NEWNEIGH")
         plug.mac = mac
+
+
+def _taken(pool: AddressPool[Address], address: Address | None) -> Address:
+    """That address, or the lowest that is free. Raises Forbidden, System."""
+    if address is None:
+        return pool.take()
+    pool.take_this(address)
+    return address
 
 
 def _wait_for_port(netlink: NetlinkSocket, port: int) -> None:

@@ -26,11 +26,19 @@ class Endpoint:
     address: str = ""
     prefix_length: int = 0
     gateway: str = ""
+    address6: str = ""
+    prefix_length6: int = 0
+    gateway6: str = ""
     mac: str = ""
     interface: str = ""
     """Its name in the container: "eth0"."""
     aliases: Sequence[str] = ()
     """The names that it answers to on the network, besides the container's."""
+
+    @property
+    def addresses(self) -> list[str]:
+        """Those it has: of IPv4, then of IPv6."""
+        return [address for address in (self.address, self.address6) if address]
 
 
 @dataclass
@@ -56,6 +64,7 @@ def network_description(
     ipam: Sequence[Mapping[str, Any]],
     endpoints: Sequence[Endpoint],
     ipam_options: Mapping[str, str] | None = None,
+    ipv6: bool = False,
     internal: bool = False,
     attachable: bool = False,
 ) -> dict[str, Any]:
@@ -66,7 +75,7 @@ def network_description(
         "Created": created,
         "Scope": "local",
         "Driver": driver,
-        "EnableIPv6": False,
+        "EnableIPv6": ipv6,
         "IPAM": {"Driver": "default", "Options": ipam_options, "Config": [dict(pool) for pool in ipam]},
         "Internal": internal,
         "Attachable": attachable,
@@ -79,7 +88,7 @@ def network_description(
                 "EndpointID": endpoint.endpoint_id,
                 "MacAddress": endpoint.mac,
                 "IPv4Address": f"{endpoint.address}/{endpoint.prefix_length}" if endpoint.address else "",
-                "IPv6Address": "",
+                "IPv6Address": f"{endpoint.address6}/{endpoint.prefix_length6}" if endpoint.address6 else "",
             }
             for endpoint in endpoints
         },
@@ -138,7 +147,7 @@ def endpoint_settings(network_id: str, config: EndpointConfig, endpoint: Endpoin
         "Gateway": endpoint.gateway if endpoint else "",
         "IPAddress": endpoint.address if endpoint else "",
         "IPPrefixLen": endpoint.prefix_length if endpoint else 0,
-        "IPv6Gateway": "",
-        "GlobalIPv6Address": "",
-        "GlobalIPv6PrefixLen": 0,
+        "IPv6Gateway": endpoint.gateway6 if endpoint else "",
+        "GlobalIPv6Address": endpoint.address6 if endpoint else "",
+        "GlobalIPv6PrefixLen": endpoint.prefix_length6 if endpoint else 0,
     }

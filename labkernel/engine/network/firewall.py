@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import ipaddress
 import socket
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from labkernel.engine.linux import nftables
@@ -36,6 +37,12 @@ from labkernel.engine.linux.nftables import (
 
 ANY_ADDRESS = "published"
 ONE_ADDRESS = "published_at"
+PASSAGE = {
+    "postrouting": ("nat", nftables.HOOK_POSTROUTING, nftables.PRIORITY_SRCNAT),
+    "forward": ("filter", nftables.HOOK_FORWARD, nftables.PRIORITY_FILTER),
+}
+"""The chains that decide what leaves and enters a bridge: kind, hook, priority."""
+_IPV6 = nftables.NFPROTO_IPV6
 LOOPBACK = ipaddress.IPv4Network("127.0.0.0/8")
 
 
@@ -71,8 +78,7 @@ class Firewall:
             ),
             new_base_chain(table, "prerouting", "nat", nftables.HOOK_PREROUTING, nftables.PRIORITY_DSTNAT),
             new_base_chain(table, "output", "nat", nftables.HOOK_OUTPUT, nftables.PRIORITY_DSTNAT),
-            new_base_chain(table, "postrouting", "nat", nftables.HOOK_POSTROUTING, nftables.PRIORITY_SRCNAT),
-            new_base_chain(table, "forward", "filter", nftables.HOOK_FORWARD, nftables.PRIORITY_FILTER),
+            *(new_base_chain(table, name, *place) for name, place in PASSAGE.items()),
             *self._published("prerouting"),
             *self._published("output", not_loopback),
         )
@@ -99,32 +105,15 @@ class Firewall:
 
     def _change(self, bridges: dict[str, tuple[BridgeRules, ipaddress.IPv4Network]]) -> None:
         """Write the three chains anew, for these bridges."""
-        chains: dict[str, list[bytes]] = {"prerouting": [], "postrouting": [], "forward": []}
-
-        def add(chain: str, *expressions: bytes) -> None:
-            chains[chain].append(new_rule(self._table, chain, *expressions))
-
-        answers = connection_has_state(nftables.STATE_ESTABLISHED | nftables.STATE_RELATED)
-        published = connection_has_status(nftables.STATUS_DNAT)
-        accept, drop = verdict(nftables.NF_ACCEPT), verdict(nftables.NF_DROP)
-        for rules, _ in bridges.values():
-            if rules.internal:
-                add("forward", comes_in_by(rules.interface), drop)
-                add("forward", goes_out_by(rules.interface), drop)
-        for rules, subnet in bridges.values():
-            out = goes_out_by(rules.interface)
-            # Sent back by the way it came, a packet would meet its own address; the engine's listener answers
-            # it.
-            add("prerouting", comes_in_by(rules.interface), accept)
-            if rules.masquerade and not rules.internal:
-                elsewhere = goes_out_by(rules.interface, not_=True)
-                add("postrouting", source_within(subnet), elsewhere, masquerade())
-            add("forward", out, answers, accept)
-            add("forward", out, published, accept)
-            add("forward", out, drop)
-        chains["prerouting"] += self._published("prerouting")
-        flushes = [nftables.flush_chain(self._table, chain) for chain in chains]
-        nftables.commit(self._netlink, *flushes, *(rule for written in chains.values() for rule in written))
+        # Sent back by the way it came, a packet would meet its own address; the engine's listener answers it.
+        accept = verdict(nftables.NF_ACCEPT)
+        untouched = [("prerouting", (comes_in_by(rules.interface), accept)) for rules, _ in bridges.values()]
+        written = [
+            new_rule(self._table, chain, *expressions)
+            for chain, expressions in [*untouched, *_passage([*bridges.values()])]
+        ]
+        flushes = [nftables.flush_chain(self._table, chain) for chain in (*PASSAGE, "prerouting")]
+        nftables.commit(self._netlink, *flushes, *written, *self._published("prerouting"))
         self._bridges = bridges
 
     def publish(self, host_ip: str, host_port: int, address: ipaddress.IPv4Address, port: int) -> None:
@@ -151,6 +140,65 @@ class Firewall:
     def close(self) -> None:
         """The kernel removes the table with the socket."""
         self._netlink.close()
+
+
+class Firewall6:
+    """The table for IPv6: as `Firewall`, without published ports, which the engine's listeners serve.
+
+    It has the same owner, so it vanishes with that one's netlink socket. Raises OSError as that does.
+    """
+
+    def __init__(self, table: str, netlink: NetlinkSocket) -> None:
+        self._table = table
+        self._netlink = netlink
+        self._bridges: dict[str, tuple[BridgeRules, ipaddress.IPv6Network]] = {}
+        nftables.commit(
+            netlink,
+            nftables.new_owned_table(table, family=_IPV6),
+            *(new_base_chain(table, name, *place, family=_IPV6) for name, place in PASSAGE.items()),
+        )
+
+    def add_bridge(self, rules: BridgeRules, subnet: ipaddress.IPv6Network) -> None:
+        """Let a bridge's containers out, and in to them only answers."""
+        self._change({**self._bridges, rules.interface: (rules, subnet)})
+
+    def remove_bridge(self, rules: BridgeRules) -> None:
+        left = {name: bridge for name, bridge in self._bridges.items() if name != rules.interface}
+        if left != self._bridges:
+            self._change(left)
+
+    def _change(self, bridges: dict[str, tuple[BridgeRules, ipaddress.IPv6Network]]) -> None:
+        flushes = [nftables.flush_chain(self._table, chain, family=_IPV6) for chain in PASSAGE]
+        written = [
+            new_rule(self._table, chain, *expressions, family=_IPV6)
+            for chain, expressions in _passage([*bridges.values()])
+        ]
+        nftables.commit(self._netlink, *flushes, *written)
+        self._bridges = bridges
+
+
+def _passage(
+    bridges: Sequence[tuple[BridgeRules, ipaddress.IPv4Network | ipaddress.IPv6Network]],
+) -> list[tuple[str, tuple[bytes, ...]]]:
+    """The rules of the chains in `PASSAGE`, each with its chain's name: what passes between the bridges and
+    elsewhere.
+    """
+    found: list[tuple[str, tuple[bytes, ...]]] = []
+    answers = connection_has_state(nftables.STATE_ESTABLISHED | nftables.STATE_RELATED)
+    published = connection_has_status(nftables.STATUS_DNAT)
+    accept, drop = verdict(nftables.NF_ACCEPT), verdict(nftables.NF_DROP)
+    for rules, _ in bridges:
+        if rules.internal:
+            found.append(("forward", (comes_in_by(rules.interface), drop)))
+            found.append(("forward", (goes_out_by(rules.interface), drop)))
+    for rules, subnet in bridges:
+        out = goes_out_by(rules.interface)
+        if rules.masquerade and not rules.internal:
+            elsewhere = goes_out_by(rules.interface, not_=True)
+            found.append(("postrouting", (source_within(subnet), elsewhere, masquerade())))
+        found += [("forward", (out, allowed, accept)) for allowed in (answers, published)]
+        found.append(("forward", (out, drop)))
+    return found
 
 
 def _place(host_ip: str, host_port: int) -> tuple[str, bytes]:

@@ -90,7 +90,7 @@ class NamespaceThread:
 def new_namespace() -> NetworkNamespace:
     """Make a network namespace with its loopback up, and leave the calling thread (NamespaceThread's) in it.
 
-    Its other interfaces get no IPv6 address, as Docker's: no route leads there. The loopback keeps ::1.
+    Its other interfaces get no IPv6 address until `enable_ipv6`, as Docker's. The loopback keeps ::1.
     """
     unshare(CLONE_NEWNET)
     set_sysctl("net/ipv6/conf/default/disable_ipv6", "1")
@@ -100,6 +100,16 @@ def new_namespace() -> NetworkNamespace:
 
 
 _LOOPBACK_UP = set_up("lo")
+
+
+def has_ipv6() -> bool:
+    """Whether the kernel has IPv6 at all."""
+    return os.path.exists("/proc/sys/net/ipv6")
+
+
+def enable_ipv6(interface: str) -> None:
+    """Let an interface of the calling thread's namespace have IPv6 addresses."""
+    set_sysctl(f"net/ipv6/conf/{interface}/disable_ipv6", "0")
 
 
 def open_sysctl(name: str) -> int | None:

@@ -6,13 +6,17 @@ import asyncio
 import ipaddress
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from labkernel.engine.errors import Forbidden, InvalidParameter, System
+from labkernel.engine.network.addresses import Address
 from labkernel.engine.network.bridge import Bridge
 from labkernel.engine.network.definition import Definition, EndpointConfig
 from labkernel.engine.network.descriptions import Endpoint, network_description
 from labkernel.engine.network.namespaces import NamespaceThread, NetworkNamespace, new_namespace
+
+if TYPE_CHECKING:
+    from labkernel.engine.network.addresses import Subnet
 
 
 async def _nothing_to_do() -> None:
@@ -32,6 +36,9 @@ class Membership:
     address: ipaddress.IPv4Address | None = None
     prefix_length: int = 0
     gateway: str = ""
+    address6: ipaddress.IPv6Address | None = None
+    prefix_length6: int = 0
+    gateway6: str = ""
     mac: str = ""
     interface: str = ""
 
@@ -141,13 +148,15 @@ class BridgeNetwork(Network):
     async def join(
         self, namespace: NetworkNamespace | None, interface: str, config: EndpointConfig
     ) -> Membership:
-        address = self._asked_for(config)
+        address, address6 = self._asked_for(config), self._asked_for6(config)
         await self._make_once()
         if namespace is None and not self.user_defined:
             plug = await self.bridge.plug_in(config.mac)
         else:
-            plug = await self.bridge.plug_into(namespace, interface, address=address, mac=config.mac)
-        addresses = self.bridge.addresses
+            plug = await self.bridge.plug_into(
+                namespace, interface, address=address, address6=address6, mac=config.mac
+            )
+        addresses, addresses6 = self.bridge.addresses, self.bridge.addresses6
         return Membership(
             namespace=plug.namespace,
             leave=lambda: self.bridge.pull(plug),
@@ -155,6 +164,9 @@ class BridgeNetwork(Network):
             address=plug.address,
             prefix_length=addresses.subnet.prefixlen,
             gateway="" if self.internal else str(addresses.gateway),
+            address6=plug.address6,
+            prefix_length6=addresses6.subnet.prefixlen if addresses6 else 0,
+            gateway6=str(addresses6.gateway) if addresses6 and not self.internal else "",
             mac=plug.mac,
             interface=interface,
         )
@@ -162,21 +174,33 @@ class BridgeNetwork(Network):
     def _asked_for(self, config: EndpointConfig) -> ipaddress.IPv4Address | None:
         if not config.address:
             return None
+        own = self.definition is not None and self.definition.own_subnet
+        address = ipaddress.IPv4Address(config.address)
+        self._check_asked_for(address, self.bridge.addresses.subnet if own else None)
+        return address
+
+    def _asked_for6(self, config: EndpointConfig) -> ipaddress.IPv6Address | None:
+        if not config.address6:
+            return None
+        address = ipaddress.IPv6Address(config.address6)
+        self._check_asked_for(address, self.bridge.addresses6.subnet if self.bridge.addresses6 else None)
+        return address
+
+    def _check_asked_for(self, address: Address, subnet: Subnet[Address] | None) -> None:
+        """Whether a container may have the address; None: the user did not choose the subnet."""
         if self.definition is None:
             raise InvalidParameter("user specified IP address is supported on user defined networks only")
-        if not self.definition.own_subnet:
+        if subnet is None:
             raise InvalidParameter(
                 "user specified IP address is supported only when connecting to networks with user configured"
                 " subnets"
             )
-        address = ipaddress.IPv4Address(config.address)
-        if address not in self.bridge.addresses.subnet:
+        if address not in subnet:
             raise InvalidParameter(
                 f"Invalid address {address}: It does not belong to any of this network's subnets"
             )
-        if address in (self.bridge.addresses.subnet[0], self.bridge.addresses.subnet[-1]):
+        if address in (subnet[0], subnet[-1]):
             raise Forbidden("Address already in use")
-        return address
 
     async def _make_once(self) -> None:
         """Containers that start together wait for one making; after a failure the next one tries again."""
@@ -195,7 +219,8 @@ class BridgeNetwork(Network):
             return {
                 "options": definition.options,
                 "labels": definition.labels,
-                "ipam": [definition.ipam()],
+                "ipam": definition.ipam(),
+                "ipv6": definition.ipv6,
                 "ipam_options": definition.ipam_options,
                 "internal": definition.internal,
                 "attachable": definition.attachable,

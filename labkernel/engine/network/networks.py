@@ -13,13 +13,13 @@ from typing import Any
 
 from labkernel.engine.database import Database
 from labkernel.engine.errors import Conflict, EngineError, Forbidden, InvalidParameter, NotFound, System
-from labkernel.engine.network.addresses import AddressPool, choose_subnet
+from labkernel.engine.network.addresses import AddressPool, IPNetwork, choose_subnet
 from labkernel.engine.network.bridge import READY, Bridge
 from labkernel.engine.network.definition import Definition, EndpointConfig
 from labkernel.engine.network.descriptions import Endpoint, network_settings
 from labkernel.engine.network.firewall import BridgeRules
 from labkernel.engine.network.host_ports import HostPorts
-from labkernel.engine.network.namespaces import NamespaceThread
+from labkernel.engine.network.namespaces import NamespaceThread, has_ipv6
 from labkernel.engine.network.network import BridgeNetwork, HostNetwork, Network, NoneNetwork
 from labkernel.engine.network.outside import Outside, host_subnets
 from labkernel.engine.network.ports import PortBinding
@@ -118,6 +118,13 @@ class Networks:
         routed = await self._thread.run(host_subnets, self._thread)
         definition = Definition.requested(body, [*routed, *self._subnets()])
         identity, created = secrets.token_hex(32), rfc3339()
+        if definition.ipv6 and not has_ipv6():
+            interface = definition.option("bridge.name", f"lk-{identity[:12]}")
+            raise System(
+                f"Cannot read IPv6 setup for bridge {interface}: open"
+                f" /proc/sys/net/ipv6/conf/{interface}/disable_ipv6: no such file or directory",
+                hint="this kernel has no IPv6: leave --ipv6 out",
+            )
         if definition.name in self._networks:  # somebody was quicker
             raise Conflict(f"network with name {name} already exists")
         self._database.execute(
@@ -126,11 +133,13 @@ class Networks:
         )
         return self._add(identity, created, definition).describe()
 
-    def _subnets(self) -> list[ipaddress.IPv4Network]:
+    def _subnets(self) -> list[IPNetwork]:
         return [
-            network.bridge.addresses.subnet
+            ipaddress.ip_network(str(pool.subnet))
             for network in self._networks.values()
             if isinstance(network, BridgeNetwork)
+            for pool in (network.bridge.addresses, network.bridge.addresses6)
+            if pool
         ]
 
     def _add(self, identity: str, created: str, definition: Definition) -> Network:
@@ -145,6 +154,7 @@ class Networks:
             rules,
             definition.addresses(),
             mtu=int(definition.option("driver.mtu", "0")),
+            addresses6=definition.addresses6(),
             icc=definition.flag("bridge.enable_icc", True),
         )
         network = BridgeNetwork(definition.name, identity, created, bridge=bridge, definition=definition)

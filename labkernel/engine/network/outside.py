@@ -15,8 +15,8 @@ from pathlib import Path
 
 from labkernel.engine.linux import rtnetlink
 from labkernel.engine.linux.nftables import nftables_socket
-from labkernel.engine.network.firewall import BridgeRules, Firewall
-from labkernel.engine.network.namespaces import NamespaceThread, set_sysctl
+from labkernel.engine.network.firewall import BridgeRules, Firewall, Firewall6
+from labkernel.engine.network.namespaces import NamespaceThread, enable_ipv6, set_sysctl
 from labkernel.engine.network.user_mode import UserModeNetwork
 
 DEFAULT_MTU = 1500
@@ -32,10 +32,12 @@ class Outside:
         self.mtu = _mtu_of_default_route(thread)
         self.user_mode = UserModeNetwork(thread, self.mtu, state_dir) if rootless else None
         self._starting: asyncio.Task[None] | None = None
+        self._table = table
         self.firewall: Firewall | None = None
+        self._firewall6: Firewall6 | None = None
         self._firewall_error = ""
         self._forwards = True
-        netlink = nftables_socket()
+        netlink = self._nftables = nftables_socket()
         try:
             self.firewall = Firewall(table, netlink)
         except OSError as error:
@@ -67,11 +69,21 @@ class Outside:
             return socket.socket(socket.AF_INET, kind)
         return await self._thread.run(socket.socket, socket.AF_INET, kind)
 
-    async def add_gateway(self, rules: BridgeRules, gateway: ipaddress.IPv4Interface) -> None:
-        """Give the outer end of a bridge's uplink the gateway's address, and let its containers out."""
+    async def add_gateway(
+        self,
+        rules: BridgeRules,
+        gateway: ipaddress.IPv4Interface,
+        gateway6: ipaddress.IPv6Interface | None = None,
+    ) -> None:
+        """Give the outer end of a bridge's uplink the gateway's addresses, and let its containers out."""
         await self._thread.run(self._add_gateway, rules.interface, gateway)
         if self.firewall:
             self.firewall.add_bridge(rules, gateway.network)
+        if gateway6:
+            if self.firewall:  # nothing is forwarded before the rules are there that keep networks apart
+                self._firewall6 = self._firewall6 or Firewall6(self._table, self._nftables)
+                self._firewall6.add_bridge(rules, gateway6.network)
+            await self._thread.run(self._add_gateway6, rules.interface, gateway6)
         if self._starting:
             await asyncio.shield(self._starting)
 
@@ -86,11 +98,21 @@ class Outside:
             set_sysctl("net/ipv4/ip_forward", "1")
             self._forwards = Path("/proc/sys/net/ipv4/ip_forward").read_text().strip() == "1"
 
+    def _add_gateway6(self, interface: str, gateway: ipaddress.IPv6Interface) -> None:
+        """Runs in the thread."""
+        enable_ipv6(interface)
+        index = socket.if_nametoindex(interface)
+        self.namespace.netlink.request(rtnetlink.new_address(index, gateway), call="RTM_NEWADDR")
+        if self.firewall:
+            _forward_ipv6()
+
     def remove_gateway(self, rules: BridgeRules) -> None:
         """Undo `add_gateway`. Runs in the thread."""
         self.remove_interface(rules.interface)
         if self.firewall:
             self.firewall.remove_bridge(rules)
+        if self._firewall6:
+            self._firewall6.remove_bridge(rules)
 
     def remove_interface(self, name: str) -> None:
         """Remove a bridge's interface, if it is there, and with it the uplink. Runs in the thread."""
@@ -131,6 +153,21 @@ class Outside:
             await self.user_mode.close()
         if self.firewall:
             self.firewall.close()
+
+
+def _forward_ipv6() -> None:
+    """Have the calling thread's namespace forward IPv6.
+
+    A machine that forwards takes no more routes from its own routers unless accept_ra is 2 (the kernel's
+    ip-sysctl.rst): it goes on to take them where it did.
+    """
+    interfaces = Path("/proc/sys/net/ipv6/conf")
+    if (interfaces / "all/forwarding").read_text().strip() == "1":
+        return
+    for accept_ra in interfaces.glob("*/accept_ra"):
+        if accept_ra.read_text().strip() == "1":
+            set_sysctl(f"net/ipv6/conf/{accept_ra.parent.name}/accept_ra", "2")
+    set_sysctl("net/ipv6/conf/all/forwarding", "1")
 
 
 def host_subnets(thread: NamespaceThread) -> list[ipaddress.IPv4Network]:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Protocol, cast
 
 from labkernel.engine.linux import nftables
 from labkernel.engine.linux.nftables import element_fields, new_base_chain, new_map, new_rule, protocol_is
+from labkernel.engine.network.addresses import IPAddress
 from labkernel.engine.network.namespaces import NamespaceThread, NetworkNamespace
 
 if TYPE_CHECKING:
@@ -39,10 +40,10 @@ _TABLE, _MAP = "labkernel-names", "server"
 class Names(Protocol):
     """What a container's networks know."""
 
-    def addresses_of(self, name: str) -> Sequence[ipaddress.IPv4Address] | None:
-        """Those of a name; None when nobody there has it."""
+    def addresses_of(self, name: str) -> Sequence[IPAddress] | None:
+        """Those of a name, of IPv4 and of IPv6; None when nobody there has it."""
 
-    def name_of(self, address: ipaddress.IPv4Address) -> str | None:
+    def name_of(self, address: IPAddress) -> str | None:
         """The name that an address has: "web.lesson"."""
 
 
@@ -93,7 +94,7 @@ def _own_answer(asked: Message, names: Names) -> Message | None:
             address = ipaddress.ip_address(dns.reversename.to_address(question.name))
         except (dns.exception.DNSException, ValueError):
             return None
-        name = names.name_of(address) if isinstance(address, ipaddress.IPv4Address) else None
+        name = names.name_of(address)
         if name is None:
             return None
         found = [f"{name}."]
@@ -101,9 +102,9 @@ def _own_answer(asked: Message, names: Names) -> Message | None:
         addresses = names.addresses_of(question.name.to_text(omit_final_dot=True))
         if addresses is None:
             return None
-        if question.rdtype == dns.rdatatype.A:
-            # Whoever takes the first of several gets another one each time.
-            found = random.sample([str(address) for address in addresses], len(addresses))
+        version = {dns.rdatatype.A: 4, dns.rdatatype.AAAA: 6}.get(question.rdtype)
+        found = [str(address) for address in addresses if address.version == version]
+        random.shuffle(found)  # whoever takes the first of several gets another one each time
     response = dns.message.make_response(asked, recursion_available=True)
     if found:
         response.answer.append(dns.rrset.from_text(question.name, TTL, "IN", question.rdtype, *found))

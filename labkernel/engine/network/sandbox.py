@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 from labkernel.engine.errors import Forbidden, NotFound, System
 from labkernel.engine.linux import rtnetlink
+from labkernel.engine.network.addresses import IPAddress
 from labkernel.engine.network.definition import EndpointConfig
 from labkernel.engine.network.descriptions import Endpoint, SandboxDescription
 from labkernel.engine.network.host_ports import BoundPort, HostPorts
@@ -114,7 +115,8 @@ class Sandbox:
 
     @property
     def addresses(self) -> list[str]:
-        return [member.endpoint.address for member in self.members.values() if member.endpoint.address]
+        """All of its addresses, of each network first that of IPv4."""
+        return [address for endpoint in self.endpoints.values() for address in endpoint.addresses]
 
     def describe(self) -> SandboxDescription:
         return SandboxDescription(
@@ -173,6 +175,9 @@ class Sandbox:
             address=str(membership.address or ""),
             prefix_length=membership.prefix_length,
             gateway=membership.gateway,
+            address6=str(membership.address6 or ""),
+            prefix_length6=membership.prefix_length6,
+            gateway6=membership.gateway6,
             mac=membership.mac,
             interface=membership.interface,
             aliases=aliases,
@@ -234,23 +239,27 @@ class Sandbox:
             return
         alone = before is None and len(self.members) == 1  # a new namespace has its route already
         if not alone:
-            await self._thread.run(self._lead, chosen.endpoint.gateway if chosen else "")
+            await self._thread.run(self._lead, chosen.endpoint if chosen else None)
         if before:
             self._unpublish()
         if chosen:
             self._publish(chosen)
 
-    def _lead(self, gateway: str) -> None:
+    def _lead(self, chosen: Endpoint | None) -> None:
         """Runs in the namespace thread."""
         assert self._namespace
         self._namespace.enter()
+        gateways = (chosen.gateway, chosen.gateway6) if chosen else ("", "")
         try:
-            if gateway:
-                route = rtnetlink.new_default_route(ipaddress.IPv4Address(gateway))
-                self._namespace.netlink.request(route, call="RTM_NEWROUTE")
-            else:
-                with contextlib.suppress(OSError):  # the kernel took it away with its interface
-                    self._namespace.netlink.request(rtnetlink.delete_default_route(), call="RTM_DELROUTE")
+            for family, gateway in zip((socket.AF_INET, socket.AF_INET6), gateways, strict=True):
+                if gateway:
+                    route = rtnetlink.new_default_route(ipaddress.ip_address(gateway))
+                    self._namespace.netlink.request(route, call="RTM_NEWROUTE")
+                else:
+                    with contextlib.suppress(OSError):  # there is none, or it went with its interface
+                        self._namespace.netlink.request(
+                            rtnetlink.delete_default_route(family), call="RTM_DELROUTE"
+                        )
         finally:
             self._namespace.leave_alone()
 
@@ -317,7 +326,7 @@ class Sandbox:
 
         return await self._thread.run(make)
 
-    def addresses_of(self, name: str) -> list[ipaddress.IPv4Address] | None:
+    def addresses_of(self, name: str) -> list[IPAddress] | None:
         """See `resolver.Names`."""
         wanted = name.lower()
         for member in sorted(self.members.values(), key=lambda member: member.network.name):
@@ -330,20 +339,21 @@ class Sandbox:
                 if (alias or target).lower() in names:
                     names.add(target.lower())
             found = [
-                ipaddress.IPv4Address(endpoint.address)
+                ipaddress.ip_address(address)
                 for endpoint in member.network.endpoints.values()
-                if endpoint.address and names & {word.lower() for word in (endpoint.name, *endpoint.aliases)}
+                for address in endpoint.addresses
+                if names & {word.lower() for word in (endpoint.name, *endpoint.aliases)}
             ]
             if found:
                 return found
         return None
 
-    def name_of(self, address: ipaddress.IPv4Address) -> str | None:
+    def name_of(self, address: IPAddress) -> str | None:
         """See `resolver.Names`."""
         for member in self.members.values():
             if member.network.user_defined:
                 for endpoint in member.network.endpoints.values():
-                    if endpoint.address == str(address):
+                    if str(address) in endpoint.addresses:
                         return f"{endpoint.name}.{member.network.name}"
         return None
 
