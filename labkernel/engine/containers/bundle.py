@@ -19,6 +19,8 @@ from labkernel.engine.runtime.spec import Device, Mount, Overlay, Resources, Spe
 
 ROOT = "0"
 """The user of who names none: by number, and with the groups that the image gives root."""
+#: What Docker Desktop calls the machine that its containers are on.
+HOST_NAME = "host.docker.internal"
 _HOSTS = (
     "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\nfe00::0\tip6-localnet\n"
     "ff00::0\tip6-mcastprefix\nff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n"
@@ -103,7 +105,8 @@ def write_etc(
             name,
             config["Domainname"],
             [*(host_config["ExtraHosts"] or ()), *linked_hosts],
-            sandbox.gateway,
+            sandbox.host_address,
+            named=bool(sandbox.gateway),
         ),
     }
     mounts = []
@@ -122,21 +125,42 @@ def rewrite_etc(container: Container, sandbox: Sandbox) -> None:
     (container.directory / "resolv.conf").write_text(resolv_conf(sandbox, container.host_config))
     file = container.directory / "hosts"
     ending = own_line("", name, domain)
-    kept = [line for line in file.read_text().splitlines(keepends=True) if not line.endswith(ending)]
+    written = file.read_text()
+    ours = [ending]
+    if not _names_host(container.host_config["ExtraHosts"] or ()):
+        ours.append(f"\t{HOST_NAME}\n")
+    kept = [line for line in written.splitlines(keepends=True) if not line.endswith(tuple(ours))]
+    if len(ours) > 1 and sandbox.gateway:
+        kept.append(f"{sandbox.host_address}\t{HOST_NAME}\n")
     file.write_text("".join([*kept, *(own_line(address, name, domain) for address in sandbox.addresses)]))
 
 
 def hosts(
-    addresses: Sequence[str], hostname: str, domainname: str, extra: Sequence[str], gateway: str
+    addresses: Sequence[str],
+    hostname: str,
+    domainname: str,
+    extra: Sequence[str],
+    host: str,
+    *,
+    named: bool = False,
 ) -> str:
-    """The content of /etc/hosts. `extra` are "NAME:ADDRESS" lines of --add-host; host-gateway is the
-    bridge.
+    """The content of /etc/hosts. `extra` are "NAME:ADDRESS" lines of --add-host; host-gateway is `host`, the
+    address of the machine that the container is on, and left out where that is "". `named`: it gets the name
+    that Docker Desktop gives it too.
     """
+    if named and not _names_host(extra):
+        extra = [*extra, f"{HOST_NAME}:host-gateway"]
     lines = _HOSTS
     for entry in extra:
         name, _, value = entry.partition(":")
-        lines += f"{gateway if value == 'host-gateway' else value}\t{name}\n"
+        if address := host if value == "host-gateway" else value:
+            lines += f"{address}\t{name}\n"
     return lines + "".join(own_line(address, hostname, domainname) for address in addresses)
+
+
+def _names_host(extra: Sequence[str]) -> bool:
+    """Whether the user says who has that name."""
+    return any(entry.partition(":")[0] == HOST_NAME for entry in extra)
 
 
 def own_line(address: str, hostname: str, domainname: str) -> str:

@@ -5,15 +5,13 @@ from __future__ import annotations
 import heapq
 import ipaddress
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Generic, TypeAlias, TypeVar
+from typing import Generic, TypeVar
 
 from labkernel.engine.errors import Forbidden, System
 
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 Address = TypeVar("Address", ipaddress.IPv4Address, ipaddress.IPv6Address)
-if TYPE_CHECKING:
-    Subnet: TypeAlias = ipaddress._BaseNetwork[Address]
 
 
 def candidate_subnets() -> Iterator[ipaddress.IPv4Network]:
@@ -51,20 +49,21 @@ class AddressPool(Generic[Address]):
 
     def __init__(
         self,
-        subnet: Subnet[Address],
+        subnet: ipaddress._BaseNetwork[Address],
         *,
         gateway: Address | None = None,
-        within: Subnet[Address] | None = None,
+        within: ipaddress._BaseNetwork[Address] | None = None,
         reserved: Iterable[Address] = (),
     ) -> None:
-        self.subnet = subnet
-        self.gateway = gateway or subnet[1]
-        self._within = within or subnet
+        self.subnet: ipaddress._BaseNetwork[Address] = subnet
+        self.gateway: Address = gateway or subnet[1]
+        self._within: ipaddress._BaseNetwork[Address] = within or subnet
         self._first = int(subnet.network_address)
         self._next = max(int(self._within.network_address), self._first + 1) - self._first
         self._released: list[int] = []
         self._used: set[int] = set()
-        self._never = {int(address) - self._first for address in (self.gateway, *reserved)}
+        self._never = {int(address) - self._first for address in reserved}
+        self._never.add(int(self.gateway) - self._first)
 
     @property
     def taken(self) -> int:

@@ -6,7 +6,7 @@ import asyncio
 import ipaddress
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from labkernel.engine.errors import Forbidden, InvalidParameter, System
 from labkernel.engine.network.addresses import Address
@@ -14,9 +14,6 @@ from labkernel.engine.network.bridge import Bridge
 from labkernel.engine.network.definition import Definition, EndpointConfig
 from labkernel.engine.network.descriptions import Endpoint, network_description
 from labkernel.engine.network.namespaces import NamespaceThread, NetworkNamespace, new_namespace
-
-if TYPE_CHECKING:
-    from labkernel.engine.network.addresses import Subnet
 
 
 async def _nothing_to_do() -> None:
@@ -186,7 +183,7 @@ class BridgeNetwork(Network):
         self._check_asked_for(address, self.bridge.addresses6.subnet if self.bridge.addresses6 else None)
         return address
 
-    def _check_asked_for(self, address: Address, subnet: Subnet[Address] | None) -> None:
+    def _check_asked_for(self, address: Address, subnet: ipaddress._BaseNetwork[Address] | None) -> None:
         """Whether a container may have the address; None: the user did not choose the subnet."""
         if self.definition is None:
             raise InvalidParameter("user specified IP address is supported on user defined networks only")

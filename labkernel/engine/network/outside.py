@@ -7,6 +7,7 @@ part: gateways, routes and address translation are in there, and `user_mode` con
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import ipaddress
 import socket
@@ -20,6 +21,8 @@ from labkernel.engine.network.namespaces import NamespaceThread, enable_ipv6, se
 from labkernel.engine.network.user_mode import UserModeNetwork
 
 DEFAULT_MTU = 1500
+_ANYWHERE = ("192.0.2.1", 9)
+"""An address that is nobody's (RFC 5737): the way there is the way to the world."""
 
 
 class Outside:
@@ -62,6 +65,20 @@ class Outside:
     def nameservers(self) -> Sequence[str]:
         """The servers that containers are to ask instead of the host's; none: the host's."""
         return self.user_mode.nameservers if self.user_mode else ()
+
+    @property
+    def host_address(self) -> str:
+        """An address of the host's that leads there from the bridges; "" where the gateways are its own.
+
+        What carries an ordinary user's traffic keeps the host's loopback out of reach; the address that the
+        host has towards the world is reached as others reach it.
+        """
+        if self.user_mode is None or not self.user_mode.running:
+            return ""
+        with contextlib.suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
+            asking.connect(_ANYWHERE)  # sends nothing
+            return str(asking.getsockname()[0])
+        return ""
 
     async def socket(self, kind: socket.SocketKind) -> socket.socket:
         """A socket that reaches the containers."""

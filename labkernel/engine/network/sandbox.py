@@ -114,6 +114,15 @@ class Sandbox:
         return self._gateway.endpoint.gateway if self._gateway else ""
 
     @property
+    def host_address(self) -> str:
+        """Where the container reaches the machine that it is on, "" where it does not."""
+        if self.shares:
+            return self.shares.host_address
+        if "host" in self.members:
+            return "127.0.0.1"
+        return (self._gateway and (self._outside.host_address or self._gateway.endpoint.gateway)) or ""
+
+    @property
     def addresses(self) -> list[str]:
         """All of its addresses, of each network first that of IPv4."""
         return [address for endpoint in self.endpoints.values() for address in endpoint.addresses]
