@@ -98,7 +98,8 @@ def tcp_server(
 ) -> Iterator[list[str]]:
     """Serves each connection in a thread until the block ends; yields the list of the clients' addresses."""
     clients: list[str] = []
-    listener = within(netns, lambda: socket.create_server((address, port)))
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    listener = within(netns, lambda: socket.create_server((address, port), family=family))
 
     def serve() -> None:
         while True:

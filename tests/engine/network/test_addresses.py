@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Network
 
 import pytest
 from hypothesis import given
@@ -55,6 +55,13 @@ def test_a_full_subnet() -> None:
         pool.take()
     pool.release(taken[2])
     assert pool.take() == taken[2]
+
+
+def test_a_full_subnet_of_ipv6() -> None:
+    pool = AddressPool(IPv6Network("2001:db8::/125"))
+    assert [str(pool.take()) for _ in range(5)] == [f"2001:db8::{number}" for number in range(2, 7)]
+    with pytest.raises(System, match="no available IPv6 addresses"):
+        pool.take()
 
 
 @given(st.lists(st.integers(min_value=0, max_value=30)))

@@ -16,18 +16,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from labkernel.engine.network import resolver
+from labkernel.engine.network.addresses import IPAddress
 from labkernel.engine.network.resolver import Upstream, answer
 
 
 class Names:
-    """web has two addresses; 10.1.0.2 is one of them."""
+    """web has two addresses; 10.1.0.2 is one of them. six has one of each version."""
 
-    def addresses_of(self, name: str) -> Sequence[ipaddress.IPv4Address] | None:
-        known = {"web": ["10.1.0.2", "10.1.0.3"]}
-        return [ipaddress.IPv4Address(text) for text in known[name]] if name in known else None
+    def addresses_of(self, name: str) -> Sequence[IPAddress] | None:
+        known = {"web": ["10.1.0.2", "10.1.0.3"], "six": ["10.1.0.6", "fd00:1::6"]}
+        return [ipaddress.ip_address(text) for text in known[name]] if name in known else None
 
-    def name_of(self, address: ipaddress.IPv4Address) -> str | None:
-        return "web.lesson" if str(address) == "10.1.0.2" else None
+    def name_of(self, address: IPAddress) -> str | None:
+        return {"10.1.0.2": "web.lesson", "fd00:1::6": "six.lesson"}.get(str(address))
 
 
 async def nobody(question: bytes, tcp: bool) -> bytes | None:
@@ -61,8 +62,15 @@ def test_a_name_that_has_no_address_of_that_kind() -> None:
     assert (reply.rcode(), reply.answer) == (dns.rcode.NOERROR, [])
 
 
-def test_an_address() -> None:
-    assert ask("2.0.1.10.in-addr.arpa", "PTR").answer[0][0].to_text() == "web.lesson."
+@pytest.mark.parametrize(("kind", "address"), [("A", "10.1.0.6"), ("AAAA", "fd00:1::6")])
+def test_each_kind_of_question_gets_its_kind_of_address(kind: str, address: str) -> None:
+    assert [record.address for record in ask("six", kind).answer[0]] == [address]
+
+
+@pytest.mark.parametrize(("address", "name"), [("10.1.0.2", "web.lesson."), ("fd00:1::6", "six.lesson.")])
+def test_an_address(address: str, name: str) -> None:
+    question = ipaddress.ip_address(address).reverse_pointer
+    assert ask(question, "PTR").answer[0][0].to_text() == name
 
 
 @pytest.mark.parametrize("name", ["elsewhere.example", "9.0.1.10.in-addr.arpa", "strange.in-addr.arpa"])
