@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from labkernel.engine.errors import Forbidden, InvalidParameter, NotFound, NotOffered, System
+from labkernel.engine.errors import Forbidden, InvalidParameter, NotFound, NotOffered
 from labkernel.engine.network.addresses import AddressPool, IPAddress, IPNetwork, choose_subnet
 
 PREDEFINED = ("bridge", "host", "none", "default")
@@ -75,10 +75,10 @@ class Definition:
             version = _network(pool["Subnet"]).version if (pool or {}).get("Subnet") else 4
             pools[version].append(pool or {})
         if any(len(of_version) > 1 for of_version in pools.values()):
-            raise InvalidParameter("bridge driver doesn't support multiple subnets")
+            raise Forbidden("bridge driver doesn't support multiple subnets")
         ipv6 = bool(body.get("EnableIPv6"))
         if ipv6 and not pools[6]:
-            raise System(
+            raise NotFound(
                 "could not find an available, non-overlapping IPv6 address pool among the defaults"
                 " to assign to the network",
                 hint="choose one: --ipv6 --subnet fd00:1::/64",
@@ -198,11 +198,14 @@ def _chosen_pool(asked: Mapping[str, Any], taken: Sequence[IPNetwork]) -> dict[s
     gateway = asked.get("Gateway")
     found["gateway"] = gateway or str(next(address for address in within if address not in _edges(subnet)))
     found["auxiliary"] = dict(asked.get("AuxiliaryAddresses") or {})
-    for text in (found["gateway"], *found["auxiliary"].values()):
-        address = _address(text, "address")
-        if address not in subnet:
-            raise InvalidParameter(f"no matching subnet for gateway {text}" if text == gateway else
-                                   f"no matching subnet for aux-address {text}")  # fmt: skip
+    named = {f"gateway ({found['gateway']})": found["gateway"]}
+    named |= {f"secondary ip address ({name}:{text})": text for name, text in found["auxiliary"].items()}
+    for what, text in named.items():
+        if _address(text, "address") not in subnet:
+            raise InvalidParameter(
+                f"failed to allocate {what}: Requested address is out of range",
+                hint=f"the subnet is {subnet}",
+            )
     return found
 
 

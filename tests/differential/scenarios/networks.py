@@ -189,6 +189,89 @@ def internal(api: Recorder) -> None:
     api.note("networks", _networks_of(api, "one"))
 
 
+def ipv6(api: Recorder) -> None:
+    """IPv6 beside IPv4: who has which address, and how it is found."""
+    pools = [{"Subnet": "10.96.0.0/24"}, {"Subnet": "fd00:96::/64"}]
+    _network(api, "six", EnableIPv6=True, IPAM={"Config": pools})
+    _network(api, "other", EnableIPv6=True, IPAM={"Config": [{"Subnet": "fd00:97::/64"}]})
+    _network(api, "four", IPAM={"Config": pools[1:]})
+    for name in ("six", "other", "four"):
+        inspected = api.need("GET", f"/networks/{name}").json()
+        shown = [each for each in inspected["IPAM"]["Config"] if name == "six" or ":" in each["Subnet"]]
+        api.note(f"{name} is made", {"EnableIPv6": inspected["EnableIPv6"], "IPAM": {"Config": shown}})
+    api.delete("remove four", "/networks/four")
+    at = {"IPAMConfig": {"IPv6Address": "fd00:96::77"}}
+    api.run(
+        *("web", "httpd", "-f", "-p", "[::]:80", "-h", "/etc"),
+        Hostname="the-web",
+        HostConfig={"NetworkMode": "six"},
+        NetworkingConfig={"EndpointsConfig": {"six": at}},
+    )
+    api.run("near", "sleep", "1000", HostConfig={"NetworkMode": "six"})
+    api.run("far", "sleep", "1000", HostConfig={"NetworkMode": "other"})
+    for name in ("web", "near"):
+        api.note(f"networks of {name}", _networks_of(api, name))
+    api.note("who is on it", api.need("GET", "/networks/six").json()["Containers"])
+    _inside(api, "web", "hosts", "grep the-web /etc/hosts")
+    _inside(api, "web", "route", "ip -6 route show default | grep -o 'via [^ ]* dev eth0'")
+    _inside(api, "web", "addresses", "ip -o -6 addr show dev eth0 scope global | grep -o 'inet6 [^ ]*'")
+    _inside(api, "near", "AAAA", "nslookup -type=aaaa web 127.0.0.11 | grep 'Address: fd'")
+    _inside(api, "near", "backwards", "nslookup fd00:96::77 127.0.0.11 | grep -o 'name = .*'")
+    fetch = "timeout 2 wget -qO- http://{}/hostname 2>/dev/null; echo $?"
+    for place in ("web", "[fd00:96::77]"):
+        _inside(api, "near", f"fetch from {place}", fetch.format(place))
+    _inside(api, "near", "gateway", "ping -6 -c 1 -W 2 fd00:96::1 | grep -c ttl")
+    settings = {"IPAMConfig": {"IPv6Address": "fd00:97::88"}}
+    api.post("connect", "/networks/other/connect", {"Container": "web", "EndpointConfig": settings})
+    _inside(api, "far", "fetch", fetch.format("[fd00:97::88]"))
+    _inside(api, "web", "hosts with two", "grep the-web /etc/hosts | grep :")
+    _inside(api, "web", "route with two", "ip -6 route show default | grep -o 'via [^ ]* dev eth.'")
+
+
+def ipv6_refused(api: Recorder) -> None:
+    pools = [{"Subnet": "10.96.0.0/24"}, {"Subnet": "fd00:96::/64"}]
+    _network(api, "six", EnableIPv6=True, IPAM={"Config": pools})
+    for name, body in {
+        "no subnet": {},
+        "a subnet of IPv4 only": {"IPAM": {"Config": [{"Subnet": "10.95.0.0/24"}]}},
+        "overlap": {"IPAM": {"Config": [{"Subnet": "fd00:96:0:0:1::/80"}]}},
+        "malformed": {"IPAM": {"Config": [{"Subnet": "fd00::g/64"}]}},
+        "two": {"IPAM": {"Config": [{"Subnet": "fd00:1::/64"}, {"Subnet": "fd00:2::/64"}]}},
+        "gateway elsewhere": {"IPAM": {"Config": [{"Subnet": "fd00:1::/64", "Gateway": "fd00:2::1"}]}},
+    }.items():
+        api.post(name, "/networks/create", {"Name": "x", "EnableIPv6": True, **body})
+    for name, address, mode in (
+        ("on bridge", "fd00:96::9", "bridge"),
+        ("that is none", "many", "six"),
+        ("of IPv4", "10.96.0.9", "six"),
+        ("of another subnet", "fd00:95::9", "six"),
+        ("of the gateway", "fd00:96::1", "six"),
+    ):
+        body = {
+            "Image": "busybox",
+            "Cmd": ["true"],
+            "HostConfig": {"NetworkMode": mode},
+            "NetworkingConfig": {"EndpointsConfig": {mode: {"IPAMConfig": {"IPv6Address": address}}}},
+        }
+        box = name.replace(" ", "-")
+        made = api.send("POST", f"/containers/create?name={box}", body)
+        if made.status < 400:
+            made = api.send("POST", f"/containers/{box}/start")
+        api.note(f"address {name}", made.status >= 400 and made.json()["message"].rpartition(": ")[2])
+
+
+def host_gateway(api: Recorder) -> None:
+    """The machine by a name of one's choice."""
+    hosts = ["machine:host-gateway"]
+    for mode in ("bridge", "lesson"):
+        if mode != "bridge":
+            _network(api, mode)
+        api.run(f"on-{mode}", "sleep", "1000", HostConfig={"NetworkMode": mode, "ExtraHosts": hosts})
+        command = "ping -c 1 -W 2 machine | grep -c ttl; grep -c machine /etc/hosts"
+        _inside(api, f"on-{mode}", "machine", command)
+        _inside(api, f"on-{mode}", "by Docker Desktop's name", "grep -c host.docker.internal /etc/hosts")
+
+
 def published(api: Recorder) -> None:
     """Ports follow the network that leads out."""
     _network(api, "alpha")

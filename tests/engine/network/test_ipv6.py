@@ -243,7 +243,7 @@ def test_two_containers_find_each_other_by_name_and_address(any_engine: Daemon) 
         *("busybox", "httpd", "-f", "-p", "[::]:80", "-h", "/etc"),
     )
     ask = "nslookup -type=aaaa web 127.0.0.11 | grep -c fd00:5::77; "
-    ask += "for place in web [fd00:5::77]; do wget -T 3 -qO- http://$place/hostname; done"
+    ask += "for place in web [fd00:5::77]; do timeout 3 wget -qO- http://$place/hostname; done"
     assert docker("run", "--rm", "--network", "six", "busybox", "sh", "-c", ask) == "1\nthe-web\nthe-web\n"
     inside = docker("exec", "web", "sh", "-c", "grep the-web /etc/hosts; ip -6 route show default")
     assert "fd00:5::77\tthe-web\n" in inside
