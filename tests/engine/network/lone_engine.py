@@ -47,6 +47,9 @@ async def main(directory: Path, privilege: str, outside: list[str]) -> None:
         report["low port"] = [error.message, error.hint]
     with tcp_server(web.netns_path, 80, says(b"web")):
         report |= {"web": dataclasses.asdict(web), "limits once used": networks.limits()}
+        sandbox = networks.sandbox("web")
+        assert sandbox
+        report["host address"] = sandbox.host_address
         report["warnings"] = [
             await networks.warnings(names) for names in (["bridge", "x"], ["host"], ["none"])
         ]

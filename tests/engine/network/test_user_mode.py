@@ -88,6 +88,7 @@ def test_the_outside_is_reached(user_with_one_id: str, place: Path, program: str
         assert report["outside"] == "world"
         assert report["warnings"] == [[], [], []]
         assert report["container"] == "web"
+        assert report["host address"] == own_address(room), "which containers reach: it is the outside here"
         assert "nameserver 10.0.2.3" in report["web"]["resolv_conf"]
         assert not [limit for limit in report["limits once used"] if "outside" in limit]
         assert any(program in command for _, command in room.left())
