@@ -297,6 +297,11 @@ class Networks:
                 "the host's /etc/resolv.conf names no server that containers on a bridge can reach, so they"
                 f" ask {' and '.join(DEFAULT_NAMESERVERS)}"
             )
+        if self._outside.user_mode and any(subnet.version == 6 for subnet in self._subnets()):
+            found.append(
+                "containers on networks with IPv6 reach each other by it, but the outside world by IPv4 only;"
+                " an engine that root runs leads out by both"
+            )
         return found
 
     async def close(self) -> None:

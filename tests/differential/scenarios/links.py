@@ -35,7 +35,8 @@ def seen_inside(api: Recorder) -> None:
         "box",
         "sh",
         "-c",
-        "sort -k2 /etc/hosts; env | grep -v HOSTNAME | sort; ping -c 1 -W 1 the-db | grep -c ttl",
+        "sort -k2 /etc/hosts | grep -v host.docker.internal; env | grep -v HOSTNAME | sort;"
+        " ping -c 1 -W 1 the-db | grep -c ttl",
         Env=["MINE=1", "PLAIN_NAME=mine"],
         **_linked("data-base:the-db", "plain", ExtraHosts=["other:1.2.3.4"]),
     )

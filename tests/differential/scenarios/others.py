@@ -89,7 +89,7 @@ def addresses(api: Recorder) -> None:
 def inside_of_containers(api: Recorder) -> None:
     """What a program sees: names, files that the engine writes, limits, capabilities, devices, mounts."""
     for name, command in {
-        "hosts": "sed 's/\\t.*web/\\tweb/' /etc/hosts",
+        "hosts": "grep -v host.docker.internal /etc/hosts | sed 's/\\t.*web/\\tweb/'",
         "hostname": "hostname; cat /etc/hostname",
         "capabilities": "grep Cap /proc/self/status",
         "seccomp": "grep -E '^(Seccomp|NoNewPrivs):' /proc/self/status",
