@@ -10,6 +10,7 @@ executed.
 
 from __future__ import annotations
 
+from labkernel.commands.build_explanation import Explanation
 from labkernel.commands.command import Command, Group, Invocation
 from labkernel.commands.connect import connect
 from labkernel.commands.console import Console, Recorder, Terminal
@@ -27,6 +28,7 @@ __all__ = [
     "CommandError",
     "Console",
     "Document",
+    "Explanation",
     "Finished",
     "Group",
     "Invocation",

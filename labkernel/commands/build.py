@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from labkernel.commands.build_errors import explain_build_error
+from labkernel.commands.build_explanation import Explanation
 from labkernel.commands.build_source import BuildSource
 from labkernel.commands.command import Command, Invocation
 from labkernel.commands.console import Console
@@ -36,6 +37,7 @@ def build(client: DockerClient, invocation: Invocation, console: Console) -> Res
     source = BuildSource(invocation, console)
     quiet = options["quiet"]
     steps: list[BuildStep] = []
+    explanation = Explanation()
     image = ""
     try:
         response = call(
@@ -49,6 +51,7 @@ def build(client: DockerClient, invocation: Invocation, console: Console) -> Res
         )
         for message in messages(response):
             raise_error(message)
+            explanation.add(message.get("aux") or {})
             if "ID" in (message.get("aux") or {}):
                 image = message["aux"]["ID"]
             elif message.get("stream"):
@@ -69,7 +72,7 @@ def build(client: DockerClient, invocation: Invocation, console: Console) -> Res
     console.progress_done()
     if options["iidfile"]:
         Path(options["iidfile"]).write_text(image)
-    return Built(image, list(options["tag"]), steps, quiet)
+    return Built(image, list(options["tag"]), steps, quiet, explanation)
 
 
 def _parameters(options: Mapping[str, Any], source: BuildSource) -> dict[str, Any]:
@@ -101,6 +104,8 @@ def _parameters(options: Mapping[str, Any], source: BuildSource) -> dict[str, An
         "cgroupparent": options["cgroup-parent"],
         "ulimits": json.dumps([ulimit(text) for text in options["ulimit"]]),
         "securityopt": json.dumps(options["security-opt"]) if options["security-opt"] else None,
+        # Not Docker's: other engines pass over it.
+        "explain": "1" if options["explain"] else None,
         "version": "1",
     }
     return {key: value for key, value in parameters.items() if value not in (None, "", [])}
@@ -164,6 +169,7 @@ BUILD = Command(
         text("file", "f", "The Dockerfile; PATH/Dockerfile by default, - for standard input"),
         many("build-arg", "", "Value of an ARG, as NAME=VALUE"),
         switch("no-cache", "", "Run every step again"),
+        switch("explain", "", "Say why steps were run again, and which bytes are wasted (labkernel's engine)"),
         text("target", "", "Stop at this stage of a multi-stage Dockerfile"),
         many("label", "", "A label of the image, as KEY=VALUE"),
         switch("pull", "", "Look for a newer base image"),

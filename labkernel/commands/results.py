@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from labkernel.commands.build_explanation import Explanation
 from labkernel.commands.errors import CommandError, nearest
 from labkernel.commands.template import Struct, Template, TemplateError
 
@@ -225,10 +226,12 @@ class Built(Result):
     tags: list[str]
     steps: list[BuildStep]
     quiet: bool = False
+    explanation: Explanation = field(default_factory=Explanation)
+    """Empty unless it was asked for, of an engine that has it."""
 
     @property
     def text(self) -> str:
-        return self.image if self.quiet else ""
+        return self.image if self.quiet else self.explanation.text
 
 
 @dataclass

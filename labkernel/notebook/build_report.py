@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from labkernel.commands import Result
+from labkernel.commands import Explanation, Result
 from labkernel.notebook.build_stream import BuildStream, Step
 from labkernel.notebook.layers import Stack
 from labkernel.notebook.layers_picture import size, stack_html
@@ -48,6 +48,7 @@ class BuildReport(Result):
     seconds: float
     stack: Stack
     before: str = ""
+    explanation: Explanation = field(default_factory=Explanation)
     sizes: dict[int, int] = field(init=False)
     """Step number -> bytes of the layer it made."""
 
@@ -69,7 +70,14 @@ class BuildReport(Result):
     @property
     def text(self) -> str:
         lines = [_step_text(step, len(self.steps), self.sizes.get(step.number)) for step in self.steps]
-        return "\n".join([*lines, self.verdict])
+        return "\n".join([*lines, self.verdict, *self._explained])
+
+    @property
+    def _explained(self) -> list[str]:
+        """Why steps were run again and what is wasted; nothing where the engine does not say."""
+        found = self.explanation
+        hint = [f"hint: {found.hint}"] if found.hint else []
+        return [*found.lines, *hint, *found.waste_lines]
 
     @property
     def verdict(self) -> str:
@@ -87,6 +95,7 @@ class BuildReport(Result):
             before,
             frame(*rows),
             div("margin:5px 0 2px 0", "✔ ", escape(self.verdict)),
+            *(div(f"padding-left:18px;{MUTED}", escape(line)) for line in self._explained),
         ) + stack_html(self.stack)
 
 

@@ -12,6 +12,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from labkernel.commands import (
@@ -199,6 +200,7 @@ class LabMagics:
     def _build(self, invocation: Invocation, stdin: Any) -> Result:
         with self._client(invocation.host, invocation.line) as client:
             console = BuildConsole(live=self.is_live, stdin=stdin)
+            invocation = replace(invocation, options={**invocation.options, "explain": True})
             try:
                 built = execute(client, invocation, console)
                 console.stream.finish()
@@ -210,6 +212,7 @@ class LabMagics:
                     seconds=console.seconds,
                     stack=stack_of(client, built.tags[0] if built.tags else built.image),
                     before=console.stream.before,
+                    explanation=built.explanation,
                 )
             except BaseException as error:
                 console.fail()

@@ -58,6 +58,7 @@ def build_options(request: Request) -> BuildOptions:
         force_remove=request.flag("forcerm"),
         host_config=host_config,
         auths=registry_config(request),
+        explain=request.flag("explain"),
     )
 
 
@@ -117,4 +118,5 @@ def _receive(store: Store, tar: BinaryIO) -> BuildContext:
 
 async def prune(engine: Engine, request: Request) -> Answer:
     """Steps are images here, as in dockerd's classic builder: there is no other cache to prune."""
+    engine.builder.records.prune(engine.images.has)
     return Response.json({"CachesDeleted": None, "SpaceReclaimed": 0})

@@ -44,6 +44,8 @@ from labkernel.engine.build.interface import (
 from labkernel.engine.build.nodes import Dockerfile, Node
 from labkernel.engine.build.parser import parse
 from labkernel.engine.build.plan import Plan, Stage, make_plan
+from labkernel.engine.build.recorder import Recorder, Remembering
+from labkernel.engine.build.records import BuildRecords
 from labkernel.engine.build.rootfs import Rootfs
 from labkernel.engine.build.run import Text, code_hint, command, recorded
 from labkernel.engine.build.steps import (
@@ -54,6 +56,7 @@ from labkernel.engine.build.steps import (
     short_id,
 )
 from labkernel.engine.build.threads import in_thread
+from labkernel.engine.build.wasted import wasted_bytes
 from labkernel.engine.errors import EngineError, InvalidParameter, System
 from labkernel.engine.image.images import Hold, Image, Images
 from labkernel.engine.image.platforms import parse_platform
@@ -78,6 +81,7 @@ class Builder:
         self._runner = runner
         self._bases = bases
         self._cache = BuildCache(images.store.database, images)
+        self.records = BuildRecords(images.store.database)
 
     async def build(
         self, context: BuildContext, options: BuildOptions, output: Output, room: Room = unlimited
@@ -160,6 +164,8 @@ class _Position:
     image: Image | None
     state: ConfigState
     may_use_cache: bool
+    record: int = -1
+    """The recorder's handle of the step under way."""
 
 
 class _Build:
@@ -189,6 +195,7 @@ class _Build:
         self.output = output
         self._room = room
         self._hold = hold
+        self._recorder = Recorder(builder.records, self._images, options, plan, context)
 
     async def run(self) -> Image:
         if self._plan.dockerfile.warnings:
@@ -196,8 +203,11 @@ class _Build:
         for arg in self._plan.globals:
             self._announce(arg.code)
         image: Image | None = None
-        for index in self._plan.needed:
-            image = await self._result(index)
+        try:
+            for index in self._plan.needed:
+                image = await self._result(index)
+        finally:
+            self._recorder.finish(self.output)
         unused = self._plan.arguments.unused()
         if unused:
             self._stdout(f"[Warning] One or more build-args [{' '.join(unused)}] were not consumed\n")
@@ -205,6 +215,8 @@ class _Build:
             raise InvalidParameter(
                 "No image was generated. Is your Dockerfile empty?", hint="FROM scratch needs a step after it"
             )
+        if self._options.explain:
+            self.output(await in_thread(wasted_bytes, self._images, image, self._recorder.steps))
         return image
 
     # --- messages
@@ -232,6 +244,7 @@ class _Build:
         arguments = self._plan.arguments.begin_stage()
         with _located(self._plan.dockerfile, stage.start.node, stage.start.base):
             image = await self._base(stage)
+        self._recorder.base(stage, self._step_number, image, self._earlier(stage))
         config = container_config.stage_config(image.config.get("config") if image else None)
         state = ConfigState(config, arguments, self._plan.dockerfile.escape)
         at = _Position(stage.index, image, state, not self._options.no_cache)
@@ -245,9 +258,14 @@ class _Build:
             self.output({"aux": {"ID": at.image.id}})
         return at.image
 
-    async def _base(self, stage: Stage) -> Image | None:
+    def _earlier(self, stage: Stage) -> Stage | None:
+        """The stage that FROM names."""
         earlier = self._plan.stage(stage.base, stage.index)
-        if earlier is not None and earlier.name == stage.base.lower():
+        return earlier if earlier is not None and earlier.name == stage.base.lower() else None
+
+    async def _base(self, stage: Stage) -> Image | None:
+        earlier = self._earlier(stage)
+        if earlier is not None:
             return await self._result(earlier.index)
         if stage.base == "scratch":
             return None
@@ -282,6 +300,7 @@ class _Build:
 
     async def _step(self, at: _Position, step: Instruction, source: Dockerfile | None = None) -> None:
         at.state.config["Image"] = at.image.id if at.image else ""
+        at.record = self._recorder.begin(at.index, self._step_number, step, at.image, at.state)
         with _located(source or self._plan.dockerfile, step.node):
             step = container_config.expanded(step, at.state)
             if isinstance(step, Run):
@@ -290,9 +309,12 @@ class _Build:
                 await self._copy(at, step)
             else:
                 await self._configure(at, step)
+        self._recorder.end(at.record, at.image)
 
     def _from_cache(self, at: _Position, command: list[str]) -> bool:
         image = self._steps.cached(at.image, command) if at.may_use_cache else None
+        held_back = at.may_use_cache and image is None and self._steps.is_held_back(at.image, command)
+        self._recorder.looked_up(at.record, command, cached=image is not None, held_back=held_back)
         if image is None:
             # One step done anew: those after it as well.
             at.may_use_cache = False
@@ -370,7 +392,9 @@ class _Build:
             # dockerd leaves no space between the owner and what follows it.
             flags = f"--chown={step.chown}" if step.chown else ""
             flags += f"{' ' if flags else ''}--chmod={step.chmod} " if step.chmod else ""
-            comment = f"{name} {flags}{combined_key(sources)} in {step.destination} "
+            key = combined_key(sources)
+            await in_thread(self._recorder.copying, at.record, key, sources)
+            comment = f"{name} {flags}{key} in {step.destination} "
             command = joined_comment_command(at.state, comment)
             if self._from_cache(at, command):
                 return
@@ -386,7 +410,7 @@ class _Build:
     async def _sources(self, at: _Position, step: Copy, place: Path) -> list[Source]:
         name = step.node.name
         if step.stage:
-            tree = self._rootfs(await self._copied_image(at, step.stage))
+            tree = Remembering(self._rootfs(await self._copied_image(at, step.stage)))
             return await in_thread(select, tree, step.sources, instruction=name)
         found: list[Source] = []
         for number, source in enumerate(step.sources):

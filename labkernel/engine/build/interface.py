@@ -28,7 +28,8 @@ class BuildOptions:
     `build_args` with None are given without a value. With `cache_from` only the images of these names, and
     what they were built on, are taken for steps already done. `host_config` is handed on to RUN steps:
     NetworkMode, Memory, CpuShares, ShmSize, ExtraHosts, Ulimits and so on. `auths` are logins for FROM:
-    AuthConfig objects by the registries' addresses.
+    AuthConfig objects by the registries' addresses. `explain` asks for `aux` messages that say why steps
+    were run again and which bytes are wasted; Docker's API has no such thing.
     """
 
     dockerfile: str = "Dockerfile"
@@ -45,6 +46,7 @@ class BuildOptions:
     force_remove: bool = False
     host_config: Mapping[str, Any] = field(default_factory=dict)
     auths: Mapping[str, Any] = field(default_factory=dict)
+    explain: bool = False
 
 
 @dataclass(frozen=True)

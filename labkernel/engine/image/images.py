@@ -77,6 +77,9 @@ class Images:
             raise NotFound(f"No such image: {image_id}")
         return _image(row)
 
+    def has(self, image_id: str) -> bool:
+        return self._database.row("SELECT 1 FROM images WHERE id = ?", (image_id,)) is not None
+
     def serialised(self, image_id: str) -> bytes:
         """The configuration's bytes, whose digest is the id. Raises NotFound."""
         row = self._database.row("SELECT config FROM images WHERE id = ?", (image_id,))
