@@ -169,7 +169,7 @@ BUILD = Command(
         text("file", "f", "The Dockerfile; PATH/Dockerfile by default, - for standard input"),
         many("build-arg", "", "Value of an ARG, as NAME=VALUE"),
         switch("no-cache", "", "Run every step again"),
-        switch("explain", "", "Say why steps were run again, and which bytes are wasted (labkernel's engine)"),
+        switch("explain", "", "Say why steps were run again and what is wasted (labkernel's engine)"),
         text("target", "", "Stop at this stage of a multi-stage Dockerfile"),
         many("label", "", "A label of the image, as KEY=VALUE"),
         switch("pull", "", "Look for a newer base image"),

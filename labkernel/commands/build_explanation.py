@@ -99,7 +99,9 @@ class Explanation:
             return f"{said}; this was not built before"
         if first is None or first.cause is None:
             return said
-        return f"{said}; first run again: step {first.number} {_short(first.instruction)} {reason(first.cause)}"
+        return (
+            f"{said}; first run again: step {first.number} {_short(first.instruction)} {reason(first.cause)}"
+        )
 
     @property
     def hint(self) -> str | None:

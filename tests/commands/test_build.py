@@ -55,6 +55,27 @@ def test_a_second_build_comes_from_the_cache(run: Commands, context: Path) -> No
     assert [step.cached for step in third.steps[1:]] == [False, False, False]
 
 
+def test_why_a_step_was_run_again(run: Commands, context: Path) -> None:
+    """Docker's engine does not say, and nothing is shown then."""
+    build = ("--explain", "-t", "me/explained", str(context))
+    first = built(run, *build)
+    (context / "hello.txt").write_text("hello, world\n")
+    second = built(run, *build)
+    if run.daemon.kind == "dockerd":
+        assert (first.text, second.text) == ("", "")
+        return
+    assert first.text == "0 of 4 steps from the cache; this was not built before"
+    assert second.text.splitlines() == [
+        "0 of 4 steps from the cache; first run again: "
+        "step 2 COPY hello.txt / because hello.txt changed (6B -> 13B)",
+        "  step 2 COPY hello.txt /: because hello.txt changed (6B -> 13B)",
+        "  step 3 RUN echo built > /built: because step 2 was run again",
+        '  step 4 CMD ["cat", "/hello.txt"]: because step 3 was run again, which goes back to step 2',
+    ]
+    assert built(run, *build).text == "3 of 4 steps from the cache"
+    assert built(run, str(context)).text == ""
+
+
 def test_the_cache_is_shared_with_the_stock_client(run: Commands, context: Path) -> None:
     environment = {**run.daemon.environment(), "DOCKER_BUILDKIT": "0"}
     assert run.daemon.docker("build", "-t", "me/x", str(context), env=environment).returncode == 0

@@ -9,6 +9,7 @@ import pytest
 from labkernel.commands import Finished, Listing
 from labkernel.notebook.build_report import BuildReport
 from tests.notebook.conftest import Shell
+from tests.support.daemons import Daemon
 
 LOOP = """sh -c 'while true; do echo "hello"; sleep 0.1; done'"""
 
@@ -90,6 +91,20 @@ def test_a_cell_is_built(lab_shell: Shell) -> None:
     picture = lab_shell.succeeds("%layers me/greeting")
     assert "shared with busybox" in picture.text
     assert "RUN echo hi" in picture.displayed[0]["text/html"]
+
+
+def test_a_cell_says_why_a_step_was_run_again(lab_shell: Shell, docker_host: Daemon) -> None:
+    cell = "%%dockerfile -t me/again\nFROM busybox\nENV A=1\nRUN head -c 5000 /dev/zero > /x\nRUN rm /x\n"
+    first = lab_shell.succeeds(cell).value
+    again = lab_shell.succeeds(cell.replace("A=1", "A=2")).value
+    if docker_host.kind == "dockerd":
+        assert not again.explanation
+        return
+    assert first.explanation.is_first
+    assert "step 2 ENV A=2: because the line changed: ENV A=1 -> ENV A=2" in again.text
+    assert "step 3 RUN head -c 5000 /dev/zero > /x: because step 2 was run again" in again.text
+    assert "step 3 wastes 5kB: /x (deleted by step 4)" in again.text
+    assert "ENV A=1 -&gt; ENV A=2" in again._repr_html_()
 
 
 def test_a_cell_with_a_context(lab_shell: Shell) -> None:

@@ -103,20 +103,24 @@ def align(old: Sequence[StepRecord], new: Sequence[StepRecord]) -> Alignment:
     and what is left was added or removed."""
     pairs: dict[int, int] = {}
     removed: dict[int, list[int]] = {}
-    texts = [[_folded(step.text) for step in steps] for steps in (old, new)]
-    for kind, i1, i2, j1, j2 in SequenceMatcher(None, *texts, autojunk=False).get_opcodes():
+    old_texts, new_texts = ([_folded(step.text) for step in steps] for steps in (old, new))
+    for kind, i1, i2, j1, j2 in _opcodes(old_texts, new_texts):
         if kind == "equal":
             pairs.update(zip(range(j1, j2), range(i1, i2), strict=True))
         elif kind == "delete":
             removed.setdefault(j1, []).extend(range(i1, i2))
         elif kind == "replace":
             names = [step.name for step in old[i1:i2]], [step.name for step in new[j1:j2]]
-            for how, a1, a2, b1, b2 in SequenceMatcher(None, *names, autojunk=False).get_opcodes():
+            for how, a1, a2, b1, b2 in _opcodes(*names):
                 if how == "equal":
                     pairs.update(zip(range(j1 + b1, j1 + b2), range(i1 + a1, i1 + a2), strict=True))
                 elif how != "insert":
                     removed.setdefault(j1 + b1, []).extend(range(i1 + a1, i1 + a2))
     return Alignment(pairs, {index: tuple(gone) for index, gone in removed.items()})
+
+
+def _opcodes(old: list[str], new: list[str]) -> list[tuple[str, int, int, int, int]]:
+    return list(SequenceMatcher(None, old, new, autojunk=False).get_opcodes())
 
 
 def _folded(text: str) -> str:
@@ -147,9 +151,7 @@ def explain(
 
 
 class _Comparison:
-    def __init__(
-        self, old: Sequence[StepRecord] | None, new: Sequence[StepRecord], know: Knowledge
-    ) -> None:
+    def __init__(self, old: Sequence[StepRecord] | None, new: Sequence[StepRecord], know: Knowledge) -> None:
         self.old = old or ()
         self.new = new
         self.is_first = old is None
@@ -234,7 +236,11 @@ class _Comparison:
         before, after = self.know.old_files(old.files), self.know.new_files(step.files)
         if before is None or after is None:
             return {"kind": "content", "source": step.source}
-        return {"kind": "files", "source": step.source, **compare_files(before, after, self.know.same_content)}
+        return {
+            "kind": "files",
+            "source": step.source,
+            **compare_files(before, after, self.know.same_content),
+        }
 
     def _earlier(self, index: int) -> Cause | None:
         """The step before that is another than last time, though the cache had it."""
@@ -300,12 +306,10 @@ def _text_cause(old: StepRecord, step: StepRecord) -> Cause:
 def _argument_cause(old: StepRecord, step: StepRecord) -> Cause | None:
     changed: list[dict[str, Any]] = []
     for name in sorted({*old.arguments, *step.arguments}):
-        values = old.arguments.get(name), step.arguments.get(name)
-        if values[0] != values[1]:
-            entry: dict[str, Any] = {"name": name}
-            changed.append(
-                {**entry, "secret": True} if is_secret(name) else {**entry, "old": values[0], "new": values[1]}
-            )
+        before, after = old.arguments.get(name), step.arguments.get(name)
+        if before != after:
+            values = {"secret": True} if is_secret(name) else {"old": before, "new": after}
+            changed.append({"name": name, **values})
     return {"kind": "argument", "arguments": changed} if changed else None
 
 
@@ -314,35 +318,26 @@ def compare_files(
 ) -> Cause:
     """What changed between two sets of files: for "changed", "added", "removed" and "attributes" (mode or
     owner alone) the first few and their number in all."""
-    kinds: dict[str, list[dict[str, Any]]] = {"changed": [], "attributes": [], "added": [], "removed": []}
-    count = dict.fromkeys(kinds, 0)
-
-    def note(kind: str, entry: Callable[[], dict[str, Any]]) -> None:
-        count[kind] += 1
-        if len(kinds[kind]) < SHOWN_FILES:
-            kinds[kind].append(entry())
-
+    found: dict[str, list[dict[str, Any]]] = {"changed": [], "attributes": [], "added": [], "removed": []}
     for path in sorted({*old, *new}):
         before, after = old.get(path), new.get(path)
-        if before is None and after is not None:
-            note("added", lambda p=path, a=after: {"path": p, "hash": a.digest, "size": a.size})
-        elif after is None and before is not None:
-            note("removed", lambda p=path, b=before: {"path": p, "hash": b.digest, "size": b.size})
-        elif before is not None and after is not None and before.digest != after.digest:
-            if _attributes(before) != _attributes(after) and _has_content_of(path, before, after, same_content):
-                note("attributes", lambda p=path, b=before, a=after: _attribute_change(p, b, a))
-            else:
-                note(
-                    "changed",
-                    lambda p=path, b=before, a=after: {
-                        "path": p,
-                        "old_hash": b.digest,
-                        "new_hash": a.digest,
-                        "old_size": b.size,
-                        "new_size": a.size,
-                    },
-                )
-    return {**{kind: some for kind, some in kinds.items() if some}, "count": count}
+        if before is None or after is None:
+            only = after or before
+            assert only is not None
+            entry = {"path": path, "hash": only.digest, "size": only.size}
+            found["added" if before is None else "removed"].append(entry)
+        elif before.digest == after.digest:
+            continue
+        elif _attributes(before) != _attributes(after) and _has_content_of(path, before, after, same_content):
+            found["attributes"].append(_attribute_change(path, before, after))
+        else:
+            sizes = {"old_size": before.size, "new_size": after.size}
+            hashes = {"old_hash": before.digest, "new_hash": after.digest}
+            found["changed"].append({"path": path, **hashes, **sizes})
+    return {
+        **{kind: some[:SHOWN_FILES] for kind, some in found.items() if some},
+        "count": {kind: len(some) for kind, some in found.items()},
+    }
 
 
 def _has_content_of(

@@ -238,6 +238,8 @@ def _named(code: str, arguments: dict[str, str]) -> dict[str, str]:
 def _hidden(arguments: dict[str, str]) -> dict[str, str]:
     """Arguments as they are kept: a secret as a hash."""
     return {
-        name: hashlib.sha256(value.encode("utf-8", "surrogateescape")).hexdigest() if is_secret(name) else value
+        name: hashlib.sha256(value.encode("utf-8", "surrogateescape")).hexdigest()
+        if is_secret(name)
+        else value
         for name, value in arguments.items()
     }

@@ -50,7 +50,9 @@ class Steps:
 
     def is_held_back(self, parent: Image | None, command: Sequence[str]) -> bool:
         """Whether the cache has the image of a step, and --cache-from alone keeps it from being used."""
-        return self._sources is not None and self._cache.find(parent.id if parent else None, command) is not None
+        return (
+            self._sources is not None and self._cache.find(parent.id if parent else None, command) is not None
+        )
 
     def commit(
         self, parent: Image | None, state: ConfigState, command: Sequence[str], upper: Path | None = None

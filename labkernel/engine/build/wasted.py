@@ -81,7 +81,9 @@ def wasted(layers: Sequence[Listing]) -> list[Waste]:
     for path in visible:
         if kind := _leftover(path):
             note(path, kind, None)
-    return sorted((_waste(key, files) for key, files in found.items()), key=lambda w: (-w.size, w.layer, w.kind))
+    return sorted(
+        (_waste(key, files) for key, files in found.items()), key=lambda w: (-w.size, w.layer, w.kind)
+    )
 
 
 def _waste(key: tuple[int, str, int | None], files: list[tuple[int, str]]) -> Waste:

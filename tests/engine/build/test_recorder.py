@@ -245,7 +245,7 @@ def test_records_are_bounded_and_pruned(workshop: Workshop, monkeypatch: pytest.
 def test_wasted_bytes_are_told_by_step(workshop: Workshop) -> None:
     built = workshop.build(
         "FROM busybox\n"
-        "RUN head -c 5000 /dev/zero > /big && mkdir -p /var/lib/apt/lists && echo list > /var/lib/apt/lists/x\n"
+        "RUN head -c 5000 /dev/zero > /big; cd /var; mkdir -p lib/apt/lists; echo list > lib/apt/lists/x\n"
         "RUN rm /big\n"
         "COPY f /f\n"
         "RUN echo other > /f\n",
