@@ -57,6 +57,9 @@ def test_a_second_build_comes_from_the_cache(run: Commands, context: Path) -> No
 
 def test_why_a_step_was_run_again(run: Commands, context: Path) -> None:
     """Docker's engine does not say, and nothing is shown then."""
+    (context / "Dockerfile").write_text(
+        'FROM busybox\nCOPY hello.txt /told\nRUN echo told > /built\nCMD ["cat", "/told"]\n'
+    )
     build = ("--explain", "-t", "me/explained", str(context))
     first = built(run, *build)
     (context / "hello.txt").write_text("hello, world\n")
@@ -67,10 +70,10 @@ def test_why_a_step_was_run_again(run: Commands, context: Path) -> None:
     assert first.text == "0 of 4 steps from the cache; this was not built before"
     assert second.text.splitlines() == [
         "0 of 4 steps from the cache; first run again: "
-        "step 2 COPY hello.txt / because hello.txt changed (6B -> 13B)",
-        "  step 2 COPY hello.txt /: because hello.txt changed (6B -> 13B)",
-        "  step 3 RUN echo built > /built: because step 2 was run again",
-        '  step 4 CMD ["cat", "/hello.txt"]: because step 3 was run again, which goes back to step 2',
+        "step 2 COPY hello.txt /told because hello.txt changed (6B -> 13B)",
+        "  step 2 COPY hello.txt /told: because hello.txt changed (6B -> 13B)",
+        "  step 3 RUN echo told > /built: because step 2 was run again",
+        '  step 4 CMD ["cat", "/told"]: because step 3 was run again, which goes back to step 2',
     ]
     assert built(run, *build).text == "3 of 4 steps from the cache"
     assert built(run, str(context)).text == ""

@@ -16,7 +16,7 @@ SHOWN_FILES = 5
 """Files of a kind that a cause names; of the others it gives the number."""
 
 _SECRET = re.compile(r"pass|pwd|secret|token|key|credential|auth|private", re.IGNORECASE)
-_SAME_BUILD = 0.5
+_SAME_BUILD = 0.6
 """From this likeness on (0..1, of the lists of instructions) an earlier build is taken to be of the same
 thing."""
 
@@ -80,9 +80,10 @@ def is_secret(name: str) -> bool:
 
 
 def likeness(old: Sequence[str], new: Sequence[str]) -> float:
-    """How much two lists of instructions have in common, 0..1; below one half they are two things: 0."""
-    matcher = SequenceMatcher(None, old, new, autojunk=False)
-    ratio = matcher.ratio()
+    """How much two lists of instructions have in common, 0..1; 0 for too little to be the same thing. FROM
+    does not count: it is the same in most."""
+    old, new = ([code for code in codes if not code.upper().startswith("FROM")] for codes in (old, new))
+    ratio = SequenceMatcher(None, old, new, autojunk=False).ratio() if old and new else 0.0
     return ratio if ratio >= _SAME_BUILD else 0.0
 
 

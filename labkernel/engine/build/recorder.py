@@ -28,6 +28,7 @@ from labkernel.engine.build.plan import Plan, Stage
 from labkernel.engine.build.records import KEPT_FILES, BuildRecords
 from labkernel.engine.build.sources import Found, SourceTree, metadata_hash, walk
 from labkernel.engine.image.images import Image, Images
+from labkernel.engine.image.reference import parse_reference
 from labkernel.engine.image.tarformat import DIRECTORY, REGULAR
 
 EXPLANATION = "labkernel.explanation"
@@ -47,8 +48,10 @@ class Recorder:
     files: dict[str, Files] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        tags = self.options.tags
-        self._name = f"{tags[0]}\0{self.options.target}" if tags else None
+        self._name = None
+        if self.options.tags:
+            reference = parse_reference(self.options.tags[0]).with_default_tag()
+            self._name = f"{reference.name}:{reference.tag} {self.options.target}"
         self._old = self.records.find(self._name, self._instructions())
 
     def _instructions(self) -> list[str]:

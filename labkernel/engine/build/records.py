@@ -1,13 +1,15 @@
 """What past builds were made from, kept in the engine's database to say why a step is run again.
 
-A record belongs to a name (the build's first tag and target) or, without a tag, to whatever earlier build is
-most like it. Their number is bounded, and so is the list of files that one keeps.
+A record belongs to the build's first tag and its target. What was not built under that name is compared with
+the last build of the same repository, and else with whatever earlier build is most like it. The number of
+records is bounded, and so is the list of files that one keeps.
 """
 
 from __future__ import annotations
 
 import json
 import secrets
+import sqlite3
 import time
 import zlib
 from collections.abc import Callable, Mapping, Sequence
@@ -23,7 +25,7 @@ KEPT_FILES = 20_000
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS build_records (
-    name TEXT PRIMARY KEY,
+    name TEXT PRIMARY KEY,    -- tag, space, target; or ? and a number
     finished REAL NOT NULL,   -- Unix seconds
     steps BLOB NOT NULL       -- zlib, JSON list of StepRecord's fields
 );
@@ -52,9 +54,9 @@ class BuildRecords:
         database.create_tables(_SCHEMA)
 
     def find(self, name: str | None, instructions: Sequence[str]) -> BuildRecord | None:
-        """The build to compare one with: that of its name, else the latest of those most like it."""
-        row = name and self._database.row("SELECT name, steps FROM build_records WHERE name = ?", (name,))
-        if row:
+        """The build to compare one with: that of its name, the last of its repository, the latest of those
+        most like it."""
+        if name and (row := self._named(name)):
             return self._record(row["name"], row["steps"])
         best: tuple[float, str, bytes] | None = None
         for row in self._database.rows("SELECT name, steps FROM build_records ORDER BY finished DESC"):
@@ -62,6 +64,19 @@ class BuildRecords:
             if value and (best is None or value > best[0]):
                 best = (value, row["name"], row["steps"])
         return self._record(best[1], best[2]) if best else None
+
+    def _named(self, name: str) -> sqlite3.Row | None:
+        row: sqlite3.Row | None
+        row = self._database.row("SELECT name, steps FROM build_records WHERE name = ?", (name,))
+        if row is not None:
+            return row
+        tag, _, target = name.partition(" ")
+        repository = tag.rpartition(":")[0]
+        for row in self._database.rows("SELECT name, steps FROM build_records ORDER BY finished DESC"):
+            other, _, other_target = row["name"].partition(" ")
+            if (other.rpartition(":")[0], other_target) == (repository, target):
+                return row
+        return None
 
     def _record(self, name: str, steps: bytes) -> BuildRecord:
         rows = self._database.rows("SELECT key FROM build_record_files WHERE record = ?", (name,))

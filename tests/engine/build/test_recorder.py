@@ -238,7 +238,9 @@ def test_records_are_bounded_and_pruned(workshop: Workshop, monkeypatch: pytest.
     assert database.rows(count + "build_record_files")[0][0] == 2
     workshop.images.delete("c", lambda _: [])
     workshop.builder.records.prune(workshop.images.has)
-    assert [row[0] for row in database.rows("SELECT name FROM build_records")] == ["b\0"]
+    assert [row[0] for row in database.rows("SELECT name FROM build_records")] == [
+        "docker.io/library/b:latest "
+    ]
     assert database.rows(count + "build_record_files")[0][0] == 1
 
 
