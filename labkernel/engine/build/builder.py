@@ -207,7 +207,8 @@ class _Build:
             for index in self._plan.needed:
                 image = await self._result(index)
         finally:
-            self._recorder.finish(self.output)
+            for message in await in_thread(self._recorder.finish):
+                self.output(message)
         unused = self._plan.arguments.unused()
         if unused:
             self._stdout(f"[Warning] One or more build-args [{' '.join(unused)}] were not consumed\n")

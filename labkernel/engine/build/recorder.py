@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -132,8 +132,9 @@ class Recorder:
 
     # --- afterwards
 
-    def finish(self, output: Callable[[dict[str, Any]], None]) -> None:
-        """Say why what was run again was, if that was asked for, and keep the record."""
+    def finish(self) -> list[dict[str, Any]]:
+        """Keep the record; the messages that say why what was run again was, if that was asked for."""
+        messages: list[dict[str, Any]] = []
         self.steps.sort(key=lambda step: step.number)
         if self.options.explain:
             for step, cause in zip(self.steps, self._causes(), strict=True):
@@ -144,8 +145,9 @@ class Recorder:
                 }
                 if cause:
                     said["cause"] = cause
-                output({"aux": {EXPLANATION: said}})
+                messages.append({"aux": {EXPLANATION: said}})
         self.records.save(self._name, [*self.steps, *self._not_reached()], self.files, self._old)
+        return messages
 
     def _not_reached(self) -> list[StepRecord]:
         """What a build that failed did not come to."""

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import http.server
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
 
-from labkernel.engine.build import records
+from labkernel.engine.build import recorder, records
 from labkernel.engine.build.interface import RunFailed
 from labkernel.engine.build.recorder import EXPLANATION
 from labkernel.engine.build.wasted import WASTE
@@ -261,3 +263,38 @@ def test_wasted_bytes_are_told_by_step(workshop: Workshop) -> None:
         (4, "overwritten", 10, ["/f"], 5),
         (2, "apt-lists", 5, ["/var/lib/apt/lists/x"], None),
     ]
+
+
+class _Answer(http.server.BaseHTTPRequestHandler):
+    content = b"one"
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(_Answer.content)))
+        self.end_headers()
+        self.wfile.write(_Answer.content)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_a_url_that_gives_something_else(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Answer) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        text = f"FROM busybox\nADD http://127.0.0.1:{server.server_address[1]}/f /f\n"
+        workshop.build(text)
+        assert causes(workshop.build(text, explain=True).messages) == {}
+        monkeypatch.setattr(_Answer, "content", b"two")
+        changed = workshop.build(text, explain=True)
+        server.shutdown()
+        thread.join()
+    assert causes(changed.messages) == {2: {"kind": "content", "source": "url"}}
+
+
+def test_of_too_many_files_none_is_named(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recorder, "KEPT_FILES", 1)
+    P.build(workshop)
+    found = causes(P.with_files({"src/app.py": "changed"}).build(workshop).messages)
+    assert found[7] == {"kind": "content", "source": "context"}
