@@ -206,3 +206,18 @@ def test_images_to_one_archive_and_back(labkernel: Run, docker_host: Daemon, tmp
     docker_host.docker("rmi", "me/copy:1")
     assert "Loaded image: me/copy:1" in labkernel("images", "load", archive).stdout
     assert docker_host.docker("images", "-q", "me/copy:1").stdout
+
+
+def test_a_build_says_why_a_step_was_run_again(labkernel: Run, docker_host: Daemon, tmp_path: Path) -> None:
+    (tmp_path / "app.py").write_text("1\n")
+    (tmp_path / "Dockerfile").write_text("FROM busybox\nCOPY . /explained\nRUN echo pip install -r x\n")
+    build = ("docker", "build", "--explain", "-t", "me/cli-explained", str(tmp_path))
+    assert labkernel(*build).returncode == 0
+    (tmp_path / "app.py").write_text("123\n")
+    said = labkernel(*build).stdout
+    if docker_host.kind == "dockerd":
+        assert "from the cache" not in said
+    else:
+        assert "step 2 COPY . /explained: because app.py changed (2B -> 4B)\n" in said
+        assert "step 3 RUN echo pip install -r x: because step 2 was run again\n" in said
+        assert "hint: COPY requirements.txt first" in said

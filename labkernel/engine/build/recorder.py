@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import sqlite3
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -146,7 +148,9 @@ class Recorder:
                 if cause:
                     said["cause"] = cause
                 messages.append({"aux": {EXPLANATION: said}})
-        self.records.save(self._name, [*self.steps, *self._not_reached()], self.files, self._old)
+        # On a full disk the build's own outcome is what counts.
+        with suppress(sqlite3.OperationalError):
+            self.records.save(self._name, [*self.steps, *self._not_reached()], self.files, self._old)
         return messages
 
     def _not_reached(self) -> list[StepRecord]:

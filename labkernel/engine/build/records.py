@@ -13,7 +13,7 @@ import sqlite3
 import time
 import zlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from labkernel.engine.build.explanation import CopiedFile, Files, StepRecord, likeness
@@ -22,6 +22,9 @@ from labkernel.engine.database import Database
 KEPT_BUILDS = 100
 KEPT_FILES = 20_000
 """Files of one COPY; of more none is kept, and a change is told without names."""
+
+KEPT_BYTES = 32 << 20
+"""Of all lists of files together, packed; the oldest builds' go first."""
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS build_records (
@@ -129,6 +132,18 @@ class BuildRecords:
                 "(SELECT name FROM build_records ORDER BY finished DESC LIMIT ?)",
                 (KEPT_BUILDS,),
             )
+            if files:
+                self._limit_files()
+
+    def _limit_files(self) -> None:
+        total = 0
+        for row in self._database.rows(
+            "SELECT record, sum(length(files)) AS size FROM build_record_files "
+            "JOIN build_records ON name = record GROUP BY record ORDER BY finished DESC"
+        ):
+            total += row["size"]
+            if total > KEPT_BYTES:
+                self._database.execute("DELETE FROM build_record_files WHERE record = ?", (row["record"],))
 
     def prune(self, exists: Callable[[str], bool]) -> None:
         """Forget builds of which no image is left."""
@@ -147,12 +162,14 @@ def _unpack(data: bytes) -> Any:
 
 
 def _pack_steps(steps: Sequence[StepRecord]) -> bytes:
-    fields = [asdict(step) for step in steps]
-    return _pack([{k: v for k, v in some.items() if k not in _HOW_IT_WENT} for some in fields])
+    kept = [asdict(step) for step in steps]
+    return _pack([{k: v for k, v in some.items() if k not in _HOW_IT_WENT} for some in kept])
 
 
 def _unpack_steps(data: bytes) -> list[StepRecord]:
-    return [StepRecord(**fields) for fields in _unpack(data)]
+    # A later version may have kept more.
+    known = {field.name for field in fields(StepRecord)}
+    return [StepRecord(**{k: v for k, v in some.items() if k in known}) for some in _unpack(data)]
 
 
 def _pack_files(files: Files) -> bytes:

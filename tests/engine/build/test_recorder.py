@@ -244,6 +244,10 @@ def test_records_are_bounded_and_pruned(workshop: Workshop, monkeypatch: pytest.
         "docker.io/library/b:latest "
     ]
     assert database.rows(count + "build_record_files")[0][0] == 1
+    monkeypatch.setattr(records, "KEPT_BYTES", 1)
+    workshop.build("FROM busybox\nCOPY a /d\n", {"a": "d"}, tags=["d"])
+    assert database.rows(count + "build_record_files")[0][0] == 0
+    assert database.rows(count + "build_records")[0][0] == 2
 
 
 def test_wasted_bytes_are_told_by_step(workshop: Workshop) -> None:
