@@ -29,7 +29,9 @@ START_TIMEOUT = 60.0
 
 @dataclass(frozen=True)
 class EngineStatus:
-    """`limits` are what does not work on this machine, a sentence each."""
+    """`listening` are all its addresses, each with who may use it; `limits` what does not work on
+    this machine, a sentence each.
+    """
 
     running: bool
     host: str
@@ -38,6 +40,7 @@ class EngineStatus:
     version: str = ""
     rootless: bool = False
     reaches_world: bool = False
+    listening: list[str] = field(default_factory=list)
     limits: list[str] = field(default_factory=list)
 
 
@@ -199,6 +202,7 @@ def status(root: Path | None = None, host: str | None = None) -> EngineStatus:
             version=version["Version"],
             rootless=described["Rootless"],
             reaches_world=described["ReachesWorld"],
+            listening=described.get("Listening", []),
             limits=described["Limits"],
         )
     except (OSError, HTTPException, ValueError, KeyError, TypeError):  # nobody there, or no engine of ours

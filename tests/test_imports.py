@@ -82,7 +82,9 @@ LAYERS = {
         ("docker", "platformdirs"),
     ),
     # The daemon puts the parts together, so it stands above them all.
-    "labkernel.engine.daemon": Layer(("labkernel.engine.api", _HTTP, *_OBJECTS, *_PARTS)),
+    "labkernel.engine.daemon": Layer(
+        ("labkernel.engine.api", "labkernel.engine.listeners", _HTTP, *_OBJECTS, *_PARTS)
+    ),
     "labkernel.engine.api": Layer((*_OBJECTS, _BUILD, _IMAGE, _HTTP), ("websockets",)),
     "labkernel.engine": Layer((*_OBJECTS, *_PARTS), ("platformdirs",)),
     "labkernel.engine.containers": Layer((*_OBJECTS, _IMAGE, _NETWORK, _RUNTIME, _LINUX)),
@@ -93,6 +95,7 @@ LAYERS = {
     "labkernel.engine.distribution.server": Layer((_DISTRIBUTION, _HTTP)),
     # HTTP for who serves it: the API and the classroom's registry.
     _HTTP: Layer((), ("httptools",)),
+    "labkernel.engine.listeners": Layer(("labkernel.engine.errors", _HTTP)),
     _CATALOG: Layer((_LINUX,), ("debian", "pysequoia", "zstandard", "requests", "urllib3")),
     _NETWORK: Layer((_LINUX,), ("dns",)),
     _RUNTIME: Layer((_LINUX, "labkernel.engine.runtime.launcher"), ("pyseccomp",)),

@@ -8,12 +8,15 @@ from typing import Any
 
 from labkernel.commands import CommandError, Console, Invocation, Result, Text
 from labkernel.commands.command import Command
-from labkernel.commands.flags import many, text
+from labkernel.commands.flags import many, switch, text
 
 
 def _place(invocation: Invocation) -> dict[str, Any]:
     """--root and --host as engine_process takes them."""
-    root, host = invocation.options["root"], invocation.options["host"]
+    return _checked(invocation.options["root"], invocation.options["host"])
+
+
+def _checked(root: str | None, host: str | None) -> dict[str, Any]:
     if host and not host.startswith("unix://"):
         raise CommandError(
             f'invalid argument "{host}" for "--host" flag: the engine listens on a unix socket',
@@ -23,26 +26,48 @@ def _place(invocation: Invocation) -> dict[str, Any]:
     return {"root": Path(root).expanduser().absolute() if root else None, "host": host}
 
 
-def _options(invocation: Invocation) -> list[str]:
-    """How registries are reached, as the daemon takes it."""
-    return [
-        f"--{name}={value}"
-        for name in ("registry-mirror", "insecure-registry")
-        for value in invocation.options[name]
-    ]
+def _listening(invocation: Invocation) -> tuple[dict[str, Any], list[str]]:
+    """The place and the daemon's options of an engine that may listen at several addresses."""
+    options = invocation.options
+    tcp = [host for host in options["host"] if host.startswith("tcp://")]
+    unix = [host for host in options["host"] if not host.startswith("tcp://")]
+    if len(unix) > 1:
+        raise CommandError(
+            f'invalid argument "{unix[1]}" for "--host" flag: there is one unix socket already',
+            hint="--host unix://PATH once, --host tcp://ADDRESS:PORT as often as you like",
+            exit_code=125,
+        )
+    given = [f"--tcp={host}" for host in tcp]
+    for name in ("tlscert", "tlskey", "tlscacert"):
+        if options[name]:  # an engine that is started works in another directory
+            given.append(f"--{name}={Path(options[name]).expanduser().absolute()}")
+    given += ["--tlsverify"] if options["tlsverify"] else []
+    for name in ("registry-mirror", "insecure-registry"):
+        given += [f"--{name}={value}" for value in options[name]]
+    if level := options["log-level"]:
+        if level not in LOG_LEVELS:
+            raise CommandError(
+                f'invalid argument "{level}" for "--log-level" flag: not a valid level',
+                hint=f"one of {', '.join(LOG_LEVELS)}",
+                exit_code=125,
+            )
+        given.append(f"--log-level={level}")
+    return _checked(options["root"], unix[0] if unix else None), given
 
 
 def serve(invocation: Invocation, console: Console) -> Result:
     from labkernel import engine_process
 
-    return Text(exit_code=engine_process.serve(**_place(invocation), options=_options(invocation)))
+    place, options = _listening(invocation)
+    return Text(exit_code=engine_process.serve(**place, options=options))
 
 
 def start(invocation: Invocation, console: Console) -> Result:
     """Prints the address alone, so that export DOCKER_HOST=$(labkernel engine start) works."""
     from labkernel import engine_process
 
-    return Text(engine_process.start(**_place(invocation), options=_options(invocation)))
+    place, options = _listening(invocation)
+    return Text(engine_process.start(**place, options=options))
 
 
 def stop(invocation: Invocation, console: Console) -> Result:
@@ -79,15 +104,31 @@ def status(invocation: Invocation, console: Console) -> Result:
         f"  root:    {found.root}",
         f"  process: {found.pid}, {'without root rights' if found.rootless else 'as root'}",
     ]
+    if found.listening:
+        lines += ["  listening:", *(f"    - {address}" for address in found.listening)]
     if found.limits:
         lines += ["  limited here:", *(f"    - {limit}" for limit in found.limits)]
     lines += _not_meant(found.host)
     return Text("\n".join(lines), data=found)
 
 
-_FLAGS = (
-    text("root", "", "Directory that the engine keeps everything in", metavar="DIR"),
-    text("host", "", "Socket that the engine listens on, as unix://PATH"),
+LOG_LEVELS = ("debug", "info", "warn", "error", "fatal")
+_ROOT = text("root", "", "Directory that the engine keeps everything in", metavar="DIR")
+_FLAGS = (_ROOT, text("host", "", "Socket that the engine listens on, as unix://PATH"))
+
+_LISTENING = (
+    _ROOT,
+    many(
+        "host",
+        "",
+        "Where the engine listens: unix://PATH, and beside it tcp://ADDRESS:PORT, with TLS only",
+        metavar="ADDRESS",
+    ),
+    text("tlscert", "", "The engine's TLS certificate, a PEM file", metavar="FILE"),
+    text("tlskey", "", "The key of that certificate, a PEM file", metavar="FILE"),
+    text("tlscacert", "", "The certificates that sign those of clients, a PEM file", metavar="FILE"),
+    switch("tlsverify", "", "Let only clients with a certificate in"),
+    text("log-level", "", f"How much is logged: {', '.join(LOG_LEVELS)}"),
 )
 
 _REGISTRIES = (
@@ -105,7 +146,7 @@ SERVE = Command(
     "[OPTIONS]",
     "Run the engine here until it is interrupted",
     serve,
-    (*_FLAGS, *_REGISTRIES),
+    (*_LISTENING, *_REGISTRIES),
     (0, 0),
 )
 START = Command(
@@ -113,7 +154,7 @@ START = Command(
     "[OPTIONS]",
     "Start the engine, and print its address for DOCKER_HOST",
     start,
-    (*_FLAGS, *_REGISTRIES),
+    (*_LISTENING, *_REGISTRIES),
     (0, 0),
 )
 STOP = Command("stop", "[OPTIONS]", "Stop the engine and every container in it", stop, _FLAGS, (0, 0))

@@ -11,14 +11,16 @@ import os
 import signal
 import socket
 import sqlite3
-import stat
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from labkernel.engine.directory_lock import lock_directory
-from labkernel.engine.errors import Conflict, EngineError, InvalidParameter, System
+from labkernel.engine.errors import EngineError, InvalidParameter, System
+from labkernel.engine.listeners import Tls, listen_tcp, listen_unix
+from labkernel.engine.log_lines import LEVELS, log_to_standard_error
+from labkernel.engine.open_files import allow_open_files, most_for_streams
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -44,6 +46,8 @@ def serve(
     confined_to: Sequence[str] = (),
     mirrors: Sequence[str] = (),
     insecure: Sequence[str] = (),
+    tcp: Sequence[str] = (),
+    tls: Tls | None = None,
 ) -> int:
     """Run an engine in this process until SIGTERM or SIGINT; the answer is the process's exit status.
 
@@ -51,11 +55,11 @@ def serve(
     are the directories of other engines, whose images are seen here and never written: "DIR", or
     "DIR=NAME,NAME" for those with one of these names only. `confined_to` are, where clients are not trusted,
     the directories that containers may share with the machine: see `containers.confinement`. `mirrors` and
-    `insecure` as RegistrySettings has them.
+    `insecure` as RegistrySettings has them. `tcp` are further addresses, `tcp://ADDRESS:PORT`, in `tls`.
 
     Raises:
-        InvalidParameter: not a unix socket's address, or not a registry's.
-        Conflict: another engine has the directory or the socket.
+        InvalidParameter: not an address, or not a registry's; TCP without TLS, or a file for it is wrong.
+        Conflict: another engine has the directory, the socket or the port.
         System: the machine refuses what an engine needs.
     """
     if not host.startswith("unix://"):
@@ -63,6 +67,7 @@ def serve(
     from labkernel.engine.distribution.settings import RegistrySettings
 
     settings = RegistrySettings.of(mirrors, insecure)
+    contexts = [(tls or Tls()).context(address) for address in tcp]
     socket_path = Path(host.removeprefix("unix://")).absolute()
     root = root.absolute()
     try:
@@ -70,12 +75,18 @@ def serve(
         lock = lock_directory(
             root, "engine", hint="`labkernel engine status` shows it; --root DIR takes another place"
         )
-        listener = _listen(socket_path)
+        listener = listen_unix(socket_path)
     except PermissionError as error:
         raise System(
             f"{error.filename}: permission denied",
             hint="choose another place with --root DIR and --host unix://PATH",
         ) from None
+    try:
+        # In the network that the engine is started in: an ordinary user's engine soon has its own.
+        tcp_listeners = [listen_tcp(address) for address in tcp]
+    except EngineError:
+        _remove_socket(socket_path, listener)
+        raise
     # Before any thread and before the loop: namespaces are a thread's, and unshare(2) takes a
     # single-threaded process.
     mapping = None
@@ -109,11 +120,16 @@ def serve(
             confinement=Confinement(confined_to) if confined_to else None,
             registry_settings=settings,
         )
-        server = Server(Router(engine, ROUTES), HEADERS)
+        allow_open_files()
+        server = Server(Router(engine, ROUTES), HEADERS, most_descriptors=most_for_streams())
+        engine.listening = [host, *(f"{address} ({tls})" for address in tcp)]
         await server.listen(listener)
+        for tcp_listener, context in zip(tcp_listeners, contexts, strict=True):
+            await server.listen(tcp_listener, context)
         for limit in engine.limits():
             log.info("limit: %s", limit)
-        log.info("listening on %s", host)
+        for address in engine.listening:
+            log.info("listening on %s", address)
         gc.freeze()
         ended = asyncio.Event()
         loop = asyncio.get_running_loop()
@@ -146,34 +162,6 @@ def _lower_store(word: str) -> LowerStore:
     return LowerStore(Path(directory), Path(directory, DATABASE), frozenset(known) if limited else None)
 
 
-def _listen(path: Path) -> socket.socket:
-    """A socket that only its owner may open; one that a killed engine left is replaced."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
-    if len(os.fsencode(path)) > 107:
-        raise InvalidParameter(
-            f"{path} is too long for a unix socket", hint="at most 107 bytes: --host unix:///tmp/..."
-        )
-    if path.exists():
-        if not stat.S_ISSOCK(path.stat().st_mode):
-            raise Conflict(f"{path} is there and is not a socket", hint="choose another --host unix://PATH")
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-            try:
-                probe.connect(str(path))
-            except ConnectionRefusedError:
-                path.unlink()
-            else:
-                raise Conflict(f"another engine listens on {path}", hint="`labkernel engine status` shows it")
-    before = os.umask(0o177)
-    try:
-        listener.bind(str(path))
-    finally:
-        os.umask(before)
-    listener.listen(1024)
-    listener.setblocking(False)
-    return listener
-
-
 def _remove_socket(path: Path, listener: socket.socket) -> None:
     listener.close()
     path.unlink(missing_ok=True)
@@ -184,11 +172,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     the grader's sandboxes start.
     """
     given = _parse(sys.argv[1:] if arguments is None else arguments)
-    logging.basicConfig(
-        level=os.environ.get("LABKERNEL_LOG", "INFO").upper(),
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-        stream=sys.stderr,
-    )
+    log_to_standard_error(given.log_level)
     try:
         return serve(
             Path(given.root),
@@ -197,6 +181,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             confined_to=given.confined_to,
             mirrors=given.registry_mirror,
             insecure=given.insecure_registry,
+            tcp=given.tcp,
+            tls=Tls(given.tlscert, given.tlskey, given.tlscacert, given.tlsverify),
         )
     except EngineError as error:
         print(f"labkernel: {error.message}", file=sys.stderr)
@@ -218,6 +204,12 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("host")
     parser.add_argument("lower", nargs="*")
     parser.add_argument("--confined-to", action="append", default=[])
+    parser.add_argument("--tcp", action="append", default=[])
+    for option in ("tlscert", "tlskey", "tlscacert"):
+        parser.add_argument(f"--{option}", default="")
+    parser.add_argument("--tlsverify", action="store_true")
+    level = os.environ.get("LABKERNEL_LOG", "info").lower()
+    parser.add_argument("--log-level", choices=LEVELS, default=level if level in LEVELS else "info")
     for option, variable in REGISTRY_OPTIONS.items():
         words = [word for word in os.environ.get(variable, "").split(",") if word]
         parser.add_argument(f"--{option}", action="append", default=words)

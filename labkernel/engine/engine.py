@@ -8,7 +8,7 @@ import logging
 import os
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from labkernel.engine.base_images import BaseImages, cache_directory
@@ -57,6 +57,8 @@ class Engine:
     base_images: BaseImages
     registries: Registries
     total_memory: int
+    listening: list[str] = field(default_factory=list)
+    """The addresses that it is reached at, each with who may use it; the daemon sets them."""
 
     @classmethod
     async def open(

@@ -26,10 +26,11 @@ Kind = Literal["labkernel", "dockerd"]
 class Daemon:
     """A running daemon: `url` is what DOCKER_HOST names it by, `root` its state, `pid` its process."""
 
-    def __init__(self, kind: Kind, directory: Path, room: Room) -> None:
+    def __init__(self, kind: Kind, directory: Path, room: Room, options: Sequence[str] = ()) -> None:
         self.kind = kind
         self.directory = directory
         self.room = room
+        self._options = options
         self.root = directory / "root"
         self.socket = directory / "api.sock"
         self.url = f"unix://{self.socket}"
@@ -57,7 +58,7 @@ class Daemon:
     def _command(self) -> list[str]:
         if self.kind == "labkernel":
             serve = [sys.executable, "-m", "labkernel", "engine", "serve"]
-            return [*serve, "--root", str(self.root), "--host", self.url]
+            return [*serve, "--root", str(self.root), "--host", self.url, *self._options]
         return [
             "dockerd",
             f"--data-root={self.root}",
@@ -66,6 +67,7 @@ class Daemon:
             f"--pidfile={self.directory}/pid",
             "--storage-driver=overlay2",
             f"--cgroup-parent=/{self._cgroup}",
+            *self._options,
         ]
 
     def _environment(self) -> dict[str, str]:
@@ -181,11 +183,13 @@ def _remove_images(client: docker.APIClient, images: list[Any]) -> list[Any]:
 
 
 @contextmanager
-def running(kind: Kind, *, user: str | None = None, directory: Path | None = None) -> Iterator[Daemon]:
+def running(
+    kind: Kind, *, user: str | None = None, directory: Path | None = None, options: Sequence[str] = ()
+) -> Iterator[Daemon]:
     """A daemon with the busybox image; at the end nothing of it is left.
 
     For our own engine that is a test: raises AssertionError naming what is left after it was stopped.
-    Its state is in memory, or in `directory`: an empty folder whose path is short, as a socket's must be.
+    Its state is in memory, or in `directory`: an empty folder whose path is short, as a socket's must be. `options` are further ones of the command, which both take.
     """
     mounted = None
     if directory is None:
@@ -197,7 +201,7 @@ def running(kind: Kind, *, user: str | None = None, directory: Path | None = Non
             shutil.chown(directory, user, user)
         room = Room(user)
         before = Leftovers.of(room)
-        daemon = Daemon(kind, directory, room)
+        daemon = Daemon(kind, directory, room, options)
         daemon.load_base_image()
         yield daemon
         daemon.stop()

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from typing import Any, BinaryIO
 
 from labkernel.engine.api.images import publish
 from labkernel.engine.api.json_stream import Messages, json_lines_once_begun
 from labkernel.engine.api.registries import registry_config
-from labkernel.engine.api.transfer import body_file
+from labkernel.engine.api.transfer import body_file, transferring
 from labkernel.engine.build.context import BuildContext
 from labkernel.engine.build.interface import BuildOptions, error_message
 from labkernel.engine.engine import Engine
 from labkernel.engine.errors import InvalidParameter
-from labkernel.engine.http.server import Answer, Request, Response, json_error
+from labkernel.engine.http.json_text import json_error
+from labkernel.engine.http.server import Answer, Request, Response
 from labkernel.engine.image.platforms import parse_platform
 from labkernel.engine.image.reference import parse_reference
 from labkernel.engine.image.store import Store
@@ -100,7 +100,7 @@ async def build(engine: Engine, request: Request) -> Answer:
         )
     options = build_options(request)
     async with body_file(request) as tar:
-        context = await asyncio.to_thread(_receive, engine.store, tar)
+        context = await transferring(_receive, engine.store, tar)
 
     async def work(messages: Messages) -> None:
         with context:

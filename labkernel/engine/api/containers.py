@@ -7,7 +7,7 @@ import json
 from collections.abc import AsyncGenerator
 from typing import Any
 
-from labkernel.engine.api.transfer import body_file, written
+from labkernel.engine.api.transfer import body_file, transferring, written
 from labkernel.engine.containers import archive, bundle, field_types, processes, usage
 from labkernel.engine.containers import config as container_config
 from labkernel.engine.containers.container import Container
@@ -225,7 +225,7 @@ async def archive_put(engine: Engine, request: Request) -> Answer:
     container, path = _named(engine, request), _path(request)
     keep_kinds = request.flag("noOverwriteDirNonDir")
     async with body_file(request) as tar:
-        await asyncio.to_thread(
+        await transferring(
             archive.read_archive, container, engine.containers, path, tar, no_overwrite_dir_non_dir=keep_kinds
         )
     return Response.empty(200)

@@ -9,7 +9,7 @@ from typing import Any
 
 from labkernel.engine.api.errors import stream_error
 from labkernel.engine.api.registries import pull
-from labkernel.engine.api.transfer import body_file, written
+from labkernel.engine.api.transfer import body_file, transferring, written
 from labkernel.engine.commit import apply_changes
 from labkernel.engine.commit import commit as commit_container
 from labkernel.engine.engine import Engine
@@ -188,7 +188,7 @@ async def _import(engine: Engine, request: Request, source: str) -> Answer:
         reference = _repository_tag(repository, request.argument("tag"))
     config = apply_changes(None, request.query.get("changes", []))
     async with body_file(request) as tar:
-        image = await asyncio.to_thread(
+        image = await transferring(
             engine.images.import_tar,
             tar,
             reference=reference,
@@ -206,7 +206,7 @@ async def load(engine: Engine, request: Request) -> Answer:
     """An archive that cannot be loaded is an error in the stream: clients look for it there."""
     try:
         async with body_file(request) as tar:
-            lines = await asyncio.to_thread(engine.images.load, tar)
+            lines = await transferring(engine.images.load, tar)
     except EngineError as error:
         return Response(body=json.dumps(stream_error(error)).encode() + b"\r\n")
     for line in lines:

@@ -25,6 +25,7 @@ async def status(engine: Engine, request: Request) -> Answer:
             "Root": str(engine.root),
             "Rootless": engine.mapping is not None,
             "ReachesWorld": await engine.networks.reaches_world(),
+            "Listening": engine.listening,
             "Limits": engine.limits(),
         }
     )

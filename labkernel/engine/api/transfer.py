@@ -7,8 +7,10 @@ import io
 import threading
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from typing import BinaryIO
+from functools import partial
+from typing import BinaryIO, ParamSpec, TypeVar
 
 from labkernel.engine.http.byte_queue import Disconnected
 from labkernel.engine.http.server import Request
@@ -17,6 +19,18 @@ from labkernel.engine.image.tarwriter import Writer
 _CHUNK = 256 << 10
 _IN_FLIGHT = 8
 """Chunks between the two sides before the faster one waits."""
+
+
+_THREADS = ThreadPoolExecutor(64, "transfer")
+"""Of their own: clients that stop in the middle keep them, and the rest of the engine has to go on."""
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+async def transferring(work: Callable[P, T], *args: P.args, **options: P.kwargs) -> T:
+    """Run blocking code that reads a body or writes an answer in a thread."""
+    return await asyncio.get_running_loop().run_in_executor(_THREADS, partial(work, *args, **options))
 
 
 class _BodyReader(io.RawIOBase):
@@ -153,7 +167,7 @@ async def _written(write: Callable[[Writer], object]) -> AsyncGenerator[bytes, N
         else:
             writer.put(None)
 
-    thread = asyncio.ensure_future(asyncio.to_thread(run))
+    thread = asyncio.ensure_future(transferring(run))
     try:
         while (item := await writer.chunks.get()) is not None:
             if isinstance(item, BaseException):

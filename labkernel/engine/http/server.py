@@ -11,12 +11,13 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import select
 import socket
+import ssl
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 from contextlib import aclosing
 from dataclasses import dataclass, field
+from functools import partial
 from http import HTTPStatus
 from typing import Any, BinaryIO, TypeVar
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -24,7 +25,10 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import httptools
 
 from labkernel.engine.errors import InvalidParameter
-from labkernel.engine.http.byte_queue import ByteQueue, Disconnected
+from labkernel.engine.http.byte_queue import BODY_HIGH_WATER, ByteQueue, Disconnected
+from labkernel.engine.http.hangups import Hangups
+from labkernel.engine.http.json_text import json_error, object_from
+from labkernel.engine.http.tls import TlsConnection
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +36,8 @@ HEADER_LIMIT = 1 << 20
 """Bytes of request line and headers; Go's net/http, which clients are tested against, allows as much."""
 JSON_LIMIT = 16 << 20
 """Bytes of a JSON body; container descriptions are kilobytes."""
+HEADER_SECONDS = 60.0
+"""From the first byte of a request to the last of its headers; Go's servers that set it are as patient."""
 PIPELINED_LIMIT = 64
 """Requests of one connection that wait for their answers; no client of the API sends a second one early."""
 DISCARD_LIMIT, DISCARD_SECONDS = 16 << 20, 2.0
@@ -109,20 +115,7 @@ class Request:
         kind = self.headers.get("content-type", "application/json")
         if kind.split(";")[0].strip() != "application/json":
             raise InvalidParameter(f"Content-Type specified ({kind}) must be 'application/json'")
-        try:
-            value = json.loads(data)
-        except json.JSONDecodeError as error:
-            raise InvalidParameter(json_error(error, "unexpected EOF")) from None
-        except (ValueError, RecursionError) as error:
-            raise InvalidParameter(f"invalid JSON: {error}") from None
-        if b"\\ud" in data.lower():
-            value = _whole(value)
-        if value is None:
-            return {}
-        if not isinstance(value, dict):
-            kind = {list: "array", str: "string", bool: "bool"}.get(type(value), "number")
-            raise InvalidParameter(f"json: cannot unmarshal {kind} into Go value of type object")
-        return value
+        return object_from(data)
 
     async def hijack(self, content_type: str) -> HijackedStream:
         """Take the connection over: answers 101 when the client asked to upgrade, else a bare 200."""
@@ -182,7 +175,10 @@ class StreamResponse:
 
 @dataclass
 class FileResponse:
-    """Some of a file's bytes, sent by the kernel (sendfile(2)), with their length; closes the file."""
+    """Some of a file's bytes, sent by the kernel (sendfile(2)), with their length; closes the file.
+
+    Not in TLS, which has nothing to send as a file: the API has no such answer.
+    """
 
     file: BinaryIO
     offset: int
@@ -237,6 +233,8 @@ class Connection(asyncio.Protocol):
         self._upgrade_body = 0  # bytes of a request's body that follow although it asks to upgrade
         self._in_head = True
         self._head_size = 0
+        self._head_timer: asyncio.TimerHandle | None = None
+        self._body_moved, self._framing_size = False, 0
         self._refusal: Response | None = None
         self._writable = asyncio.Event()
         self._writable.set()
@@ -248,6 +246,9 @@ class Connection(asyncio.Protocol):
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
         self._server.connections.add(self)
+        if self._server.crowded(transport):
+            message = f"too many open connections: {len(self._server.connections)}"
+            self._refuse(503, message)
 
     def data_received(self, data: bytes) -> None:
         if self._incoming is not None:
@@ -258,6 +259,7 @@ class Connection(asyncio.Protocol):
             return
         if self._in_head:  # the parser keeps a header for itself until it has all of it
             self._count_head(len(data))
+        in_body, self._body_moved = not self._in_head, False
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
@@ -265,6 +267,21 @@ class Connection(asyncio.Protocol):
             self._after_upgrade(data[upgrade.args[0] :])
         except httptools.HttpParserError as error:
             self._refuse(400, f"malformed HTTP request: {error}")
+        if in_body and not self._in_head:
+            self._count_framing(len(data))
+        if self._in_head and self._head_timer is None and self._refusal is None:
+            self._head_timer = asyncio.get_running_loop().call_later(HEADER_SECONDS, self._head_is_late)
+
+    def _count_framing(self, size: int) -> None:
+        """The parser keeps a chunked body's trailers for itself, too."""
+        self._framing_size = 0 if self._body_moved else self._framing_size + size
+        if self._framing_size > HEADER_LIMIT:
+            self._refuse(431, f"request trailers are larger than {HEADER_LIMIT} bytes")
+
+    def _head_is_late(self) -> None:
+        self._head_timer = None
+        if self._in_head:
+            self._refuse(408, f"request headers did not arrive within {HEADER_SECONDS:.0f} seconds")
 
     def _after_upgrade(self, data: bytes) -> None:
         """llhttp takes everything after the head for the new protocol, but `POST /exec/{id}/start` has a
@@ -277,6 +294,8 @@ class Connection(asyncio.Protocol):
             if not self._upgrade_body:
                 self._requests[-1].body.end()
         self._upgrade_tail += rest
+        if len(self._upgrade_tail) > BODY_HIGH_WATER:  # until a handler takes over, if any does
+            self._transport.pause_reading()
 
     def eof_received(self) -> bool:
         """The client closed its writing half: it may still read, or be gone, which only `Hangups` tells."""
@@ -293,6 +312,7 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         self.lost.set()
         self._writable.set()
+        self._stop_head_timer()
         self._server.hangups.forget(self._transport.get_extra_info("socket"))
         if self._incoming is not None:
             self._incoming.end(lost=True)
@@ -320,6 +340,11 @@ class Connection(asyncio.Protocol):
         if self._in_head:  # what follows a chunked body is of no use here
             self._headers[name.decode("latin-1").lower()] = value.decode("utf-8", "surrogateescape")
 
+    def _stop_head_timer(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
     def _count_head(self, size: int) -> None:
         self._head_size += size
         if self._head_size > HEADER_LIMIT:
@@ -327,6 +352,7 @@ class Connection(asyncio.Protocol):
 
     def on_headers_complete(self) -> None:
         self._in_head, self._head_size = False, 0
+        self._stop_head_timer()
         if len(self._requests) >= PIPELINED_LIMIT:
             self._refuse(400, f"more than {PIPELINED_LIMIT} requests wait for their answers")
         if self._refusal is not None:
@@ -354,6 +380,7 @@ class Connection(asyncio.Protocol):
             self._task = asyncio.get_running_loop().create_task(self._serve())
 
     def on_body(self, body: bytes) -> None:
+        self._body_moved = True
         if self._refusal is None:
             self._requests[-1].body.feed(body)
 
@@ -491,7 +518,8 @@ class Connection(asyncio.Protocol):
     async def take_over(self, head: bytes) -> HijackedStream:
         incoming = ByteQueue(self._transport.pause_reading, self._resume_reading)
         if self._upgrade_tail:
-            incoming.feed(self._upgrade_tail)
+            incoming.feed(self._upgrade_tail)  # which pauses the socket again, should it have been paused
+            self._upgrade_tail = b""
         self._incoming = incoming
         await self.write(head)
         return HijackedStream(self, incoming)
@@ -515,75 +543,44 @@ class Connection(asyncio.Protocol):
         self._transport.close()
 
 
-class Hangups:
-    """Tells when a client that had closed its writing half is gone altogether.
+class Server:
+    """Listens on sockets; `headers` go with every answer. Made on the loop that it is to run on.
 
-    asyncio stops watching a socket at its end-of-file. epoll(7) reports EPOLLHUP for one that is registered
-    for no event at all, and only when both directions are closed.
+    `most_descriptors` leaves some of the process's open files to what is already under way: a connection
+    whose socket has that number or a higher one is answered with 503. open(2) and accept(2) give the lowest
+    number that is free, so that a number tells how many are taken, by whatever.
     """
 
-    def __init__(self) -> None:
-        self._epoll = select.epoll()
-        self._watched: dict[int, Callable[[], None]] = {}
-        asyncio.get_running_loop().add_reader(self._epoll.fileno(), self._look)
-
-    def watch(self, sock: socket.socket, gone: Callable[[], None]) -> None:
-        self._watched[sock.fileno()] = gone
-        self._epoll.register(sock.fileno(), 0)
-
-    def forget(self, sock: socket.socket) -> None:
-        if self._watched.pop(sock.fileno(), None):
-            self._epoll.unregister(sock.fileno())
-
-    def _look(self) -> None:
-        for descriptor, _ in self._epoll.poll(0):
-            self._epoll.unregister(descriptor)
-            self._watched.pop(descriptor)()
-
-    def close(self) -> None:
-        self._watched.clear()
-        asyncio.get_running_loop().remove_reader(self._epoll.fileno())
-        self._epoll.close()
-
-
-class Server:
-    """Listens on a socket; `headers` go with every answer. Made on the loop that it is to run on."""
-
-    def __init__(self, handler: Handler, headers: dict[str, str]) -> None:
+    def __init__(self, handler: Handler, headers: dict[str, str], *, most_descriptors: int = 1 << 30) -> None:
         self.handler = handler
         self.headers = headers
         self.hangups = Hangups()
         self.connections: set[Connection] = set()
-        self._server: asyncio.Server | None = None
+        self._most_descriptors = most_descriptors
+        self._handshakes: set[TlsConnection] = set()
+        self._servers: list[asyncio.Server] = []
 
-    async def listen(self, sock: socket.socket) -> None:
+    async def listen(self, sock: socket.socket, context: ssl.SSLContext | None = None) -> None:
+        """Serve what the socket accepts; in TLS, where there is a context (see `tls.server_context`)."""
         loop = asyncio.get_running_loop()
         create = loop.create_unix_server if sock.family == socket.AF_UNIX else loop.create_server
-        self._server = await create(lambda: Connection(self.handler, self), sock=sock)
+        make: Callable[[], asyncio.Protocol] = self._connection
+        if context is not None:
+            make = partial(TlsConnection, context, self._connection, self._handshakes)
+        self._servers.append(await create(make, sock=sock))
+
+    def _connection(self) -> Connection:
+        return Connection(self.handler, self)
+
+    def crowded(self, transport: asyncio.BaseTransport) -> bool:
+        return bool(transport.get_extra_info("socket").fileno() >= self._most_descriptors)
 
     async def close(self) -> None:
-        if self._server is not None:
-            self._server.close()
+        for server in self._servers:
+            server.close()
         for connection in list(self.connections):
             connection.close()
         self.hangups.close()
-
-
-def _whole(value: Any) -> Any:
-    """A JSON value in which half a surrogate pair has become U+FFFD, as in Go: it is no text."""
-    if isinstance(value, str):
-        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    if isinstance(value, list):
-        return [_whole(element) for element in value]
-    if isinstance(value, dict):
-        return {_whole(key): _whole(element) for key, element in value.items()}
-    return value
-
-
-def json_error(error: json.JSONDecodeError, at_end: str) -> str:
-    """What Go's encoding/json says of the same text: Docker's clients show it as it is."""
-    rest = error.doc[error.pos :].lstrip()
-    return f"invalid character '{rest[0]}' looking for beginning of value" if rest else at_end
 
 
 def split_version(path: str) -> tuple[str, tuple[int, int]]:
