@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from labkernel.commands.errors import unreachable
 
@@ -18,14 +18,30 @@ def connect(host: str | None = None) -> DockerClient:
     Raises CommandError when no engine answers.
     """
     import docker
+    import requests
     from docker.utils import kwargs_from_env
 
-    settings = kwargs_from_env()
-    if host:
-        settings["base_url"] = host
+    settings: dict[str, Any] = {}
     try:
-        client = docker.DockerClient(version="auto", **settings)
-    except (docker.errors.DockerException, OSError, ValueError, ImportError) as error:
+        settings = kwargs_from_env()
+        if host:
+            settings["base_url"] = host
+        if settings.get("tls"):
+            # Before the version is asked: requests would trust REQUESTS_CA_BUNDLE in place of the ca.pem
+            # that belongs to this engine.
+            first = docker.DockerClient(version="1.24", **settings)
+            first.api.trust_env = False
+            settings["version"] = first.api.version(api_version=False)["ApiVersion"]
+            first.close()
+        client = docker.DockerClient(**{"version": "auto", **settings})
+        client.api.trust_env = client.api.trust_env and not settings.get("tls")
+    except (
+        docker.errors.DockerException,
+        requests.RequestException,
+        OSError,
+        ValueError,
+        ImportError,
+    ) as error:
         raise unreachable(error, host=settings.get("base_url")) from None
     # From here on `docker wait` and `logs -f` may take as long as they like (the stubs know only seconds).
     client.api.timeout = None  # type: ignore[assignment]

@@ -126,6 +126,13 @@ def unreachable(error: BaseException, *, where: str | None = None, host: str | N
             why="this user may not open the engine's socket",
             hint=f"{_own_engine()}, or ask for membership of the group that owns the socket",
         )
+    if re.search(r"SSL|TLS|[Cc]ertificate", text):
+        return CommandError(
+            f"no TLS with the docker API at {host}: {text}",
+            where=where,
+            hint="DOCKER_CERT_PATH names a directory with ca.pem, cert.pem and key.pem; DOCKER_TLS_VERIFY=1 "
+            "asks for TLS",
+        )
     if re.search(r"Connection aborted|FileNotFoundError|refused|Name or service|resolve", text):
         return CommandError(
             f"Cannot connect to the Docker daemon at {host}. Is the docker daemon running?",

@@ -9,8 +9,11 @@ from __future__ import annotations
 import contextlib
 import json
 import socket
+import ssl
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
+
+from labkernel.commands.tls import TlsStream
 
 if TYPE_CHECKING:
     import requests
@@ -114,12 +117,14 @@ class Hijacked:
         raw: Any = response.raw
         reader: Any = raw._fp.fp  # as docker-py itself reaches for it
         below = getattr(reader, "raw", reader)
-        self._socket: socket.socket = getattr(below, "_sock", below)
+        connection: socket.socket = getattr(below, "_sock", below)
         # Output may have come together with the headers: it is in the reader's buffer, not in the socket.
-        self._socket.settimeout(0)
-        early = reader.peek() if hasattr(reader, "peek") else b""
-        self._early = bytes(early)
-        self._socket.settimeout(None)
+        connection.settimeout(0)
+        self._early = b""
+        with contextlib.suppress(ssl.SSLWantReadError):
+            self._early = bytes(reader.peek()) if hasattr(reader, "peek") else b""
+        connection.settimeout(None)
+        self._socket = TlsStream(connection) if isinstance(connection, ssl.SSLSocket) else connection
 
     def receive(self) -> bytes:
         """The next bytes, b"" at the end."""

@@ -101,13 +101,22 @@ def test_docker_py(place: Place) -> None:
         "print(client.containers.run('busybox', ['seq', '20000'], remove=True)[-6:])\n"
         "print(sum(map(len, client.images.get('busybox').save())) > 100000)\n"
     )
-    ran = place.run(sys.executable, "-c", program)
+    # requests takes these before the ca.pem that docker-py was given.
+    ran = place.run("env", *("-uREQUESTS_CA_BUNDLE", "-uCURL_CA_BUNDLE"), sys.executable, "-c", program)
     assert (ran.stdout, ran.returncode) == ("b'20000\\n'\nTrue\n", 0), ran.stderr
 
 
 def test_our_own_commands(place: Place) -> None:
-    ran = place.run(sys.executable, "-m", "labkernel", "docker", "run", "--rm", "busybox", "echo", "hi")
-    assert (ran.stdout, ran.returncode) == ("hi\n", 0), ran.stderr
+    counted = "docker run --rm -i busybox sh -c".split()
+    ours = [sys.executable, "-m", "labkernel", *counted, "seq 200000; wc -c; echo end"]
+    environment = {**place.environment(), "REQUESTS_CA_BUNDLE": "/dev/null"}
+    ran = place.daemon.room.run(ours, env=environment, input="hi\n" * 100000)
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stdout.splitlines() == [*map(str, range(1, 200001)), "300000", "end"]
+    refused = place.run(*ours[:4], "ps", who="stranger")
+    assert refused.returncode == 1
+    assert "no TLS with the docker API at tcp://127.0.0.1:2376" in refused.stderr, refused
+    assert "DOCKER_CERT_PATH" in refused.stderr
 
 
 def test_what_goes_up_and_comes_down_is_the_same(place: Place, tmp_path: Path) -> None:

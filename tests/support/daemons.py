@@ -189,7 +189,8 @@ def running(
     """A daemon with the busybox image; at the end nothing of it is left.
 
     For our own engine that is a test: raises AssertionError naming what is left after it was stopped.
-    Its state is in memory, or in `directory`: an empty folder whose path is short, as a socket's must be. `options` are further ones of the command, which both take.
+    Its state is in memory, or in `directory`: an empty folder whose path is short, as a socket's must be.
+    `options` are further ones of the command, which both take.
     """
     mounted = None
     if directory is None:
