@@ -23,7 +23,7 @@ def connect(host: str | None = None) -> DockerClient:
 
     settings: dict[str, Any] = {}
     try:
-        settings = kwargs_from_env()
+        settings.update(kwargs_from_env())
         if host:
             settings["base_url"] = host
         if settings.get("tls"):

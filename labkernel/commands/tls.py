@@ -21,15 +21,16 @@ class TlsStream:
         self._connection = connection
         self._connection.setblocking(False)
         self._session = threading.Lock()
+        self._ended = False  # on both sides: there is no TLS any more
 
     def recv(self, size: int) -> bytes:
         while True:
             try:
                 with self._session:
-                    return self._connection.recv(size)
+                    return b"" if self._ended else self._connection.recv(size)
             except ssl.SSLWantReadError:
                 select.select([self._connection], [], [])
-            except ssl.SSLEOFError:
+            except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
                 return b""
 
     def sendall(self, data: bytes) -> None:
@@ -60,6 +61,7 @@ class TlsStream:
                 os.dup2(ours.fileno(), number, inheritable=False)
                 with contextlib.suppress(ssl.SSLError):
                     self._connection.unwrap()
+                    self._ended = True
             finally:
                 os.dup2(tcp, number, inheritable=False)
                 os.close(tcp)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -117,3 +118,33 @@ def test_what_is_ignored_where_the_engine_was_started_is_not_ignored_in_containe
     labkernel("images", "load", str(archive), before_it=deaf)
     ignored = labkernel("docker", "run", "--rm", "busybox", "grep", "SigIgn", "/proc/self/status").stdout
     assert ignored.split() == ["SigIgn:", "0000000000000000"]
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--host", "tcp://127.0.0.1:2376"], "TCP is offered with TLS only"),
+        (["--host", "unix:///a", "--host", "unix:///b"], "there is one unix socket already"),
+        (["--host", "http://127.0.0.1"], "the engine listens on a unix socket"),
+        (["--log-level", "loud"], "not a valid level"),
+    ],
+)
+def test_addresses_and_levels_that_are_refused(
+    labkernel: Run, place: Path, flags: list[str], said: str
+) -> None:
+    for command in ("start", "serve"):
+        ended = labkernel("engine", command, *flags)
+        assert ended.returncode != 0
+        assert said in ended.stdout
+        assert "hint:" in ended.stdout
+        assert "Traceback" not in ended.stdout
+
+
+def test_the_level_of_the_log(labkernel: Run, place: Path) -> None:
+    labkernel("engine", "start", "--log-level", "error")
+    labkernel("engine", "stop")
+    assert (place / "root/engine.log").read_text() == ""
+    labkernel("engine", "start")
+    lines = (place / "root/engine.log").read_text().splitlines()
+    assert lines
+    assert all(re.match(r'time="[^"]+" level=(info|warning) msg="', line) for line in lines), lines

@@ -98,12 +98,12 @@ def test_docker_py(place: Place) -> None:
     program = (
         "import docker\n"
         "client = docker.from_env()\n"
-        "print(client.containers.run('busybox', ['seq', '20000'], remove=True)[-6:])\n"
+        "print(client.containers.run('busybox', ['echo', 'hi'], remove=True))\n"
         "print(sum(map(len, client.images.get('busybox').save())) > 100000)\n"
     )
     # requests takes these before the ca.pem that docker-py was given.
     ran = place.run("env", *("-uREQUESTS_CA_BUNDLE", "-uCURL_CA_BUNDLE"), sys.executable, "-c", program)
-    assert (ran.stdout, ran.returncode) == ("b'20000\\n'\nTrue\n", 0), ran.stderr
+    assert (ran.stdout, ran.returncode) == ("b'hi\\n'\nTrue\n", 0), ran.stderr
 
 
 def test_our_own_commands(place: Place) -> None:

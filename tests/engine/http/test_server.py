@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -498,3 +499,80 @@ def test_whatever_arrives_the_server_answers_the_next_client(
         answer = receive(connection)
     assert b'{"a":1}' in answer
     assert b"200 OK" in place.exchange(GET % b"/alive")
+
+
+def test_a_head_that_trickles_in_is_cut_off(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("labkernel.engine.http.server.HEADER_SECONDS", 0.2)
+    with place.connect() as connection:
+        connection.sendall(b"GET /a HTTP/1.1\r\nHost:")
+        assert receive(connection).startswith(b"HTTP/1.1 408 Request Timeout\r\n")
+    with place.connect() as connection:
+        connection.sendall(GET % b"/a")
+        assert receive(connection, b"}").startswith(b"HTTP/1.1 200 OK\r\n")
+        connection.sendall(b"G")
+        assert receive(connection).startswith(b"HTTP/1.1 408 Request Timeout\r\n")
+
+
+def test_between_requests_a_client_may_take_its_time(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("labkernel.engine.http.server.HEADER_SECONDS", 0.1)
+    with place.connect() as connection:
+        for _ in range(2):
+            connection.sendall(GET % b"/a")
+            assert receive(connection, b"}").startswith(b"HTTP/1.1 200 OK\r\n")
+            time.sleep(0.3)
+
+
+def test_trailers_without_end_are_refused_before_they_fill_the_memory(place: Place) -> None:
+    head = b"POST /count HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\nX: "
+    with place.connect() as connection:
+        connection.sendall(head)
+        sent = 0
+        with suppress(OSError):
+            connection.settimeout(1)
+            while sent < 8 * HEADER_LIMIT:
+                sent += connection.send(b"a" * 65536)
+        assert sent < 8 * HEADER_LIMIT
+
+
+def test_bytes_after_an_upgrade_that_nobody_takes_up_stop_the_client_not_the_memory(place: Place) -> None:
+    with place.connect() as connection:
+        connection.sendall(
+            b"POST /slow-reader HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n"
+        )
+        connection.sendall(b"Content-Length: 1\r\n\r\nx")
+        connection.settimeout(0.3)
+        sent = 0
+        with suppress(OSError):
+            while sent < 4 * BODY_HIGH_WATER:
+                sent += connection.send(b"a" * 65536)
+        assert sent < 2 * BODY_HIGH_WATER
+
+
+def test_where_too_many_files_are_open_a_client_is_told_so(tmp_path: Path) -> None:
+    async def serve() -> bytes:
+        listener = socket.socket(socket.AF_UNIX)
+        listener.bind(str(tmp_path / "s"))
+        server = Server(Place(tmp_path / "s").handle, {}, most_descriptors=listener.fileno() + 8)
+        await server.listen(listener)
+        answers = b""
+        clients = []
+        for _ in range(16):
+            reader, writer = await asyncio.open_unix_connection(str(tmp_path / "s"))
+            clients.append(writer)
+            with suppress(OSError):
+                writer.write(GET % b"/a")
+                answers += await reader.readline()
+        for writer in clients:
+            writer.close()
+        await asyncio.sleep(0.1)
+        reader, writer = await asyncio.open_unix_connection(str(tmp_path / "s"))
+        writer.write(GET % b"/a")
+        answers += b"then " + await reader.readline()
+        writer.close()
+        await server.close()
+        return answers
+
+    answers = asyncio.run(serve())
+    assert answers.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert b"HTTP/1.1 503 Service Unavailable\r\n" in answers
+    assert answers.endswith(b"then HTTP/1.1 200 OK\r\n")
