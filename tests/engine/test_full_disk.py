@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
+import tarfile
 import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -87,3 +90,46 @@ def test_an_image_that_does_not_fit(small: Daemon) -> None:
     assert small.docker("images", "-q", "big").stdout == ""
     assert list((small.root / "tmp").iterdir()) == []
     assert small.docker("run", "--rm", "busybox", "echo", "well").stdout == "well\n"
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        "POST /build",
+        "POST /images/load",
+        "POST /images/create?fromSrc=-",
+        "PUT /containers/up/archive?path=/",
+    ],
+)
+def test_a_body_without_end(small: Daemon, call: str) -> None:
+    small.docker("create", "--name", "up", "busybox", "true")
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(30)
+        connection.connect(str(small.socket))
+        connection.sendall(f"{call} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n".encode())
+        with suppress(BrokenPipeError, ConnectionResetError):
+            send_chunk(connection, header(8 << 30))
+            for _ in range(16000):  # 1 GB, far more than there is place for
+                send_chunk(connection, bytes(65536))
+        answer = b""
+        with suppress(ConnectionResetError):
+            while more := connection.recv(65536):
+                answer += more
+    assert b"no space left on device" in answer.lower(), answer
+    small.docker("rm", "-f", "up")
+    assert list((small.root / "tmp").iterdir()) == []
+    assert (
+        small.docker("images", "-q").stdout.split() == small.docker("images", "-q", "busybox").stdout.split()
+    )
+    assert small.docker("run", "--rm", "busybox", "echo", "well").stdout == "well\n"
+
+
+def header(size: int) -> bytes:
+    """Of a tar's file of that size."""
+    info = tarfile.TarInfo("large")
+    info.size = size
+    return info.tobuf(tarfile.GNU_FORMAT)
+
+
+def send_chunk(connection: socket.socket, data: bytes) -> None:
+    connection.sendall(b"%x\r\n%b\r\n" % (len(data), data))

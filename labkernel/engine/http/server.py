@@ -38,6 +38,8 @@ JSON_LIMIT = 16 << 20
 """Bytes of a JSON body; container descriptions are kilobytes."""
 HEADER_SECONDS = 60.0
 """From the first byte of a request to the last of its headers; Go's servers that set it are as patient."""
+BACKLOG = 1024
+"""Connections that wait to be accepted; to one more, a unix socket that does not block says EAGAIN."""
 PIPELINED_LIMIT = 64
 """Requests of one connection that wait for their answers; no client of the API sends a second one early."""
 DISCARD_LIMIT, DISCARD_SECONDS = 16 << 20, 2.0
@@ -567,7 +569,7 @@ class Server:
         make: Callable[[], asyncio.Protocol] = self._connection
         if context is not None:
             make = partial(TlsConnection, context, self._connection, self._handshakes)
-        self._servers.append(await create(make, sock=sock))
+        self._servers.append(await create(make, sock=sock, backlog=BACKLOG))
 
     def _connection(self) -> Connection:
         return Connection(self.handler, self)
