@@ -116,12 +116,14 @@ def test_a_body_without_end(small: Daemon, call: str) -> None:
             while more := connection.recv(65536):
                 answer += more
     assert b"no space left on device" in answer.lower(), answer
-    small.docker("rm", "-f", "up")
+    removed = small.docker("rm", "-f", "up")
+    assert removed.returncode == 0, removed.stderr
     assert list((small.root / "tmp").iterdir()) == []
     assert (
         small.docker("images", "-q").stdout.split() == small.docker("images", "-q", "busybox").stdout.split()
     )
-    assert small.docker("run", "--rm", "busybox", "echo", "well").stdout == "well\n"
+    ran = small.docker("run", "--rm", "busybox", "echo", "well")
+    assert ran.stdout == "well\n", ran.stderr
 
 
 def header(size: int) -> bytes:

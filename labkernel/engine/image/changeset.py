@@ -12,7 +12,7 @@ import os
 import stat
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -389,6 +389,11 @@ class _Extractor:
             self._dress(entry, descriptor)
             time = _bounded(entry.mtime)
             os.utime(descriptor, ns=(time, time))
+        except BaseException:
+            # Half a file is of use to nobody, and on a full disk it keeps others from ending well.
+            with suppress(OSError):
+                os.unlink(base, dir_fd=directory)
+            raise
         finally:
             os.close(descriptor)
 
