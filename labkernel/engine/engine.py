@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from labkernel.engine import open_files
 from labkernel.engine.base_images import BaseImages, cache_directory
 from labkernel.engine.build.builder import Builder
 from labkernel.engine.catalog.catalog import Catalog
@@ -137,7 +138,7 @@ class Engine:
         done.
         """
         ids = self.mapping.limits() if self.mapping else []
-        return [*self.launcher.limits(), *ids, *self.networks.limits()]
+        return [*self.launcher.limits(), *ids, *self.networks.limits(), *open_files.limits()]
 
     async def close(self) -> None:
         """End every container and leave the machine as it was found."""

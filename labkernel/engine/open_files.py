@@ -26,3 +26,14 @@ def most_for_streams() -> int:
     The lowest free number is given (open(2), accept(2)), so that a number tells how many are taken.
     """
     return resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 4 * 3
+
+
+def limits() -> list[str]:
+    """A sentence where this is little."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft >= 4096:
+        return []
+    return [
+        f"open files: {soft} at most, and {most_for_streams()} with streams to clients; "
+        "`ulimit -Hn` raises it for an engine that is started after it"
+    ]

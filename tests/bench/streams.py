@@ -1,4 +1,4 @@
-"""`python -m tests.bench.streams [COUNT]`: that many open streams, what each takes, and how fast others are served.
+"""`python -m tests.bench.streams [COUNT]`: many open streams, what each takes, how fast others are served.
 
 Ten thousand by default: events, followed logs and attached clients by turns, over the unix socket.
 """

@@ -148,3 +148,12 @@ def test_the_level_of_the_log(labkernel: Run, place: Path) -> None:
     lines = (place / "root/engine.log").read_text().splitlines()
     assert lines
     assert all(re.match(r'time="[^"]+" level=(info|warning) msg="', line) for line in lines), lines
+
+
+def test_few_open_files_are_a_limit_that_status_names(labkernel: Run, place: Path) -> None:
+    few = ["sh", "-c", 'ulimit -n 1024; exec "$@"', "sh"]
+    labkernel("engine", "start", before_it=few)
+    assert (
+        "    - open files: 1024 at most, and 768 with streams to clients"
+        in labkernel("engine", "status").stdout
+    )
