@@ -221,7 +221,7 @@ class Containers:
     # making
 
     async def create(
-        self, body: Mapping[str, Any], name: str = "", *, platform: str = ""
+        self, body: dict[str, Any], name: str = "", *, platform: str = ""
     ) -> tuple[Container, list[str]]:
         """Make a container; returns it and the warnings.
 
@@ -231,7 +231,7 @@ class Containers:
             NotFound: no such image, or not for that platform.
             Conflict: the name is taken.
         """
-        if not body or not any(key for key in body if key not in ("HostConfig", "NetworkingConfig")):
+        if not body or not any(key for key in body if key.lower() not in ("hostconfig", "networkingconfig")):
             raise InvalidParameter("Config cannot be empty in order to create a container")
         config, host_config = container_config.complete(body)
         if name:

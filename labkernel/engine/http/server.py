@@ -25,6 +25,7 @@ import httptools
 
 from labkernel.engine.errors import InvalidParameter
 from labkernel.engine.http.byte_queue import ByteQueue, Disconnected
+from labkernel.engine.http.hijacked import HijackedStream
 
 log = logging.getLogger(__name__)
 
@@ -190,31 +191,6 @@ class FileResponse:
     content_type: str = "application/octet-stream"
     status: int = 200
     headers: dict[str, str] = field(default_factory=dict)
-
-
-class HijackedStream:
-    """The raw connection: `read()` what the client sends until it half-closes, `write()` what it shall
-    get.
-    """
-
-    def __init__(self, connection: Connection, incoming: ByteQueue) -> None:
-        self._connection = connection
-        self._incoming = incoming
-        self.lost = connection.lost
-
-    async def read(self) -> bytes:
-        """The next bytes, b"" when the client closed its writing half or is gone."""
-        try:
-            return await self._incoming.read()
-        except Disconnected:
-            return b""
-
-    async def write(self, data: bytes) -> None:
-        """Raises Disconnected when the client is gone."""
-        await self._connection.write(data)
-
-    def close(self) -> None:
-        self._connection.close()
 
 
 Answer = Response | StreamResponse | FileResponse | None
@@ -494,7 +470,7 @@ class Connection(asyncio.Protocol):
             incoming.feed(self._upgrade_tail)
         self._incoming = incoming
         await self.write(head)
-        return HijackedStream(self, incoming)
+        return HijackedStream(self, incoming, self._transport.get_extra_info("socket"))
 
     async def write(self, data: bytes) -> None:
         """Send, waiting while the client does not read.
