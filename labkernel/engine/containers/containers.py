@@ -491,12 +491,26 @@ class Containers:
         removed meanwhile is left out.
         """
         shown = []
+        images: dict[str, str] = {}
         for container in containers:
             with contextlib.suppress(NotFound):
                 image_size = self._image_size(container) if size else None
                 names = [f"{other.name}/{alias}" for other, alias in self.linked_from(container)]
-                shown.append(views.summary(container, self._networks, image_size, names))
+                summary = views.summary(container, self._networks, image_size, names)
+                name = container.config["Image"]
+                if name not in images:
+                    images[name] = self._image_named(name)
+                if images[name] != container.image:
+                    summary["Image"] = container.image  # the name is another's now, or nobody's
+                shown.append(summary)
         return shown
+
+    def _image_named(self, name: str) -> str:
+        """The id of the image that has the name, "" without one."""
+        try:
+            return self._images.resolve(name).id
+        except (NotFound, InvalidParameter):
+            return ""
 
     def _between(
         self, newest_first: list[Container], filters: Mapping[str, Sequence[str]]

@@ -185,9 +185,8 @@ def hardware_addresses(api: Recorder) -> None:
     _network(api, "one")
     mac = "02:42:ac:11:00:99"
     api.create("connected", Cmd=["sleep", "1000"])
-    api.post(
-        "connect", "/networks/one/connect", {"Container": "connected", "EndpointConfig": {"MacAddress": mac}}
-    )
+    settings = {"Container": "connected", "EndpointConfig": {"MacAddress": mac}}
+    api.post("connect", "/networks/one/connect", settings)
     api.create("config", Cmd=["sleep", "1000"], MacAddress=mac)
     endpoints = {"EndpointsConfig": {"one": {"MacAddress": "02:42:ac:11:00:98"}}}
     api.create(
