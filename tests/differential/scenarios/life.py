@@ -162,7 +162,6 @@ def updating_field_by_field(api: Recorder) -> None:
     for name, body in {
         "nothing": {},
         "shares": {"CpuShares": 300},
-        "negative shares": {"CpuShares": -1},
         "quota": {"CpuPeriod": 50000, "CpuQuota": 25000},
         "period too short": {"CpuPeriod": 10},
         "quota too small": {"CpuQuota": 10},
