@@ -203,6 +203,17 @@ def hardware_addresses(api: Recorder) -> None:
             api.note(f"{container} {moment}", {name: it["MacAddress"] for name, it in networks.items()})
 
 
+def address_of_a_subnet_without_ipv6(api: Recorder) -> None:
+    """A network may have a subnet of IPv6 and yet no IPv6: an address there is noted and not given."""
+    _network(api, "one", IPAM={"Config": [{"Subnet": "fd00:77::/64"}]})
+    settings = {"one": {"IPAMConfig": {"IPv6Address": "fd00:77::f00d"}}}
+    one = {"NetworkMode": "one"}
+    api.create("box", Cmd=["sleep", "1000"], HostConfig=one, NetworkingConfig={"EndpointsConfig": settings})
+    api.post("start", "/containers/box/start")
+    found = _networks_of(api, "box")["one"]
+    api.note("box", [found["IPAMConfig"], found["GlobalIPv6Address"]])
+
+
 def internal(api: Recorder) -> None:
     _network(api, "inner", Internal=True)
     api.run("one", "httpd", "-f", "-h", "/etc", Hostname="one", HostConfig={"NetworkMode": "inner"})
