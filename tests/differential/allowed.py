@@ -16,6 +16,7 @@ _AS_NEWER = "newer Docker answers as we do"
 _EARLY = "an error before the stream begins is an error like all others; newer Docker agrees"
 _SOONER = "refused when it is created, not when it starts"
 _UNLINKED = "nothing links to a container that is no more; Docker forgets it with its next start"
+_NO_RUNTIME = "no runtime below to be quoted"
 _REFUSED = "refused at once: a container of it could not be of use"
 
 ALLOWED = [
@@ -64,6 +65,12 @@ ALLOWED = [
         "networks.internal/networks: inner.Gateway", "any", "nothing leads out of it; newer Docker agrees"
     ),
     Allowed("networks.connected_while_running/hosts after*", "any", "Docker leaves the old address there"),
+    Allowed(
+        "networks.hardware_addresses/config made: *",
+        "value",
+        "shown before it is used too",
+    ),
+    Allowed("networks.hardware_addresses/* ended: *", "value", "used again; Docker 20.10 forgets it"),
     Allowed("networks.refused/connect to nothing*", "any", "there is no such network; newer Docker agrees"),
     Allowed(
         "networks.host_gateway/by Docker Desktop's name: *",
@@ -121,6 +128,15 @@ ALLOWED = [
     Allowed("create.refused_host_configs/port that is *: body.message", "value", "the protocol is named too"),
     Allowed("life.listing/by exposed port that is none: *", "any", "no container has such a port"),
     Allowed("life.waiting/unknown condition: *", "any", _AS_NEWER),
+    Allowed("life.updating_field_by_field/*: body.message", "pair", _NO_RUNTIME, ("*runc *", "Cannot *")),
+    Allowed(
+        "create.names_in_any_case/exec is: body.DetachKeys",
+        "value",
+        "not in base64",
+    ),
+    Allowed("life.updating_field_by_field/*: body.Warnings", "any", "said whenever the weight is written"),
+    Allowed("life.updating_field_by_field/swap below memory, *: *", "any", _REFUSED),
+    Allowed("life.updating_field_by_field/made after swap below memory: MemorySwap", "any", _REFUSED),
     Allowed("life.signals/signal *: body.message", "value", _AS_NEWER),
     Allowed("links.renamed_and_removed/after removing: ", "any", _UNLINKED),
     Allowed("links.renamed_and_removed/start: *", "any", _UNLINKED),
@@ -204,7 +220,7 @@ _ONE_ID = "there is one user id and one group id, and `docker info` says so"
 _ORDINARY = [
     Allowed("*: body.Warnings*", "any", _NO_WAY_OUT),
     Allowed("system.info/info: body.Warnings", "any", _TOLD),
-    Allowed("life.updating/*: body.Warnings", "any", _TOLD),
+    Allowed("life.updating*/*: body.Warnings", "any", _TOLD),
     Allowed("life.statistics/*", "any", _TOLD),
     Allowed("networks.names/web from there: in default: *", "any", _NO_WAY_OUT),
     Allowed("others.inside_of_containers/mounts: *", "any", "device files can only be the host's, mounted"),

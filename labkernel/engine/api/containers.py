@@ -4,23 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncGenerator
 from typing import Any
 
 from labkernel.engine.api.transfer import body_file, transferring, written
-from labkernel.engine.containers import archive, bundle, field_types, processes, usage
+from labkernel.engine.containers import archive, bundle, processes, updating, usage
 from labkernel.engine.containers import config as container_config
 from labkernel.engine.containers.container import Container
 from labkernel.engine.engine import Engine
 from labkernel.engine.errors import EngineError, InvalidParameter
 from labkernel.engine.http.server import Answer, Request, Response, StreamResponse
-
-_UPDATABLE = frozenset(
-    (
-        "BlkioWeight CpuShares CpuPeriod CpuQuota CpuRealtimePeriod CpuRealtimeRuntime CpusetCpus "
-        "CpusetMems Memory MemorySwap MemoryReservation KernelMemory PidsLimit NanoCpus RestartPolicy"
-    ).split()
-)
 
 
 def _named(engine: Engine, request: Request) -> Container:
@@ -139,24 +133,15 @@ def terminal_size(request: Request) -> tuple[int, int]:
     sizes = []
     for name in ("h", "w"):
         text = request.argument(name)
-        if not text.isascii() or not text.isdigit() or int(text) > 65535:
+        if not re.fullmatch(r"[+-]?[0-9]{1,18}", text):
             raise InvalidParameter(f'strconv.Atoi: parsing "{text}": invalid syntax')
-        sizes.append(int(text))
+        sizes.append(int(text) & 0xFFFF)  # as dockerd: what the kernel takes of it
     return sizes[0], sizes[1]
 
 
 async def update(engine: Engine, request: Request) -> Answer:
     container, body = _named(engine, request), await request.json()
-    field_types.check(body, field_types.UPDATE)
-    changed = {key: value for key, value in body.items() if key in _UPDATABLE and value not in (None, 0, "")}
-    if "RestartPolicy" in changed:
-        changed["RestartPolicy"] = {"Name": "", "MaximumRetryCount": 0} | changed["RestartPolicy"]
-    merged = {**container.host_config, **changed}
-    if merged["RestartPolicy"].get("Name") and container.host_config["AutoRemove"]:
-        raise InvalidParameter(
-            "Restart policy cannot be updated because AutoRemove is enabled for the container"
-        )
-    container_config.validate(container.config, merged)
+    changed = updating.changes(container.id, container.config, container.host_config, body)
     warnings = await engine.containers.lifecycle.update(container, changed)
     return Response.json({"Warnings": warnings or None})
 

@@ -22,8 +22,8 @@ async def inspect(engine: Engine, request: Request) -> Answer:
 
 
 async def resize(engine: Engine, request: Request) -> Answer:
-    asked = engine.execs.get(request.parameters["id"])
-    asked.stdio.resize(*terminal_size(request))
+    size = terminal_size(request)
+    engine.execs.get(request.parameters["id"]).stdio.resize(*size)
     return Response.empty(200)
 
 

@@ -12,6 +12,7 @@ from labkernel.engine.api.registries import pull
 from labkernel.engine.api.transfer import body_file, transferring, written
 from labkernel.engine.commit import apply_changes
 from labkernel.engine.commit import commit as commit_container
+from labkernel.engine.containers import field_types
 from labkernel.engine.engine import Engine
 from labkernel.engine.errors import EngineError, InvalidParameter, NotFound
 from labkernel.engine.filters import Filters, check_keys, labels_pass, truth, until
@@ -237,6 +238,7 @@ async def save(engine: Engine, request: Request) -> Answer:
 async def commit(engine: Engine, request: Request) -> Answer:
     container = engine.containers.get(request.argument("container"))
     body = await request.json(required=False)
+    field_types.check(body, field_types.CREATE)
     reference = None
     if repository := request.argument("repo"):
         reference = _repository_tag(repository, request.argument("tag"))

@@ -103,8 +103,11 @@ async def search(engine: Engine, request: Request) -> Answer:
 def _check_filters(filters: dict[str, list[str]]) -> None:
     check_keys(filters, ("is-automated", "is-official", "stars"))
     for key, values in filters.items():
-        good = all(value.isdigit() for value in values) if key == "stars" else set(values) <= set(_BOOLEANS)
-        if not good:
+        if key == "stars":
+            for value in values:
+                if not value.isdigit():
+                    raise InvalidParameter(f"Invalid filter 'stars={value}'")
+        elif not set(values) <= set(_BOOLEANS):
             raise InvalidParameter(f"Invalid filter '{key}=[{' '.join(values)}]'")
 
 

@@ -15,7 +15,8 @@ from labkernel.engine.containers.stdio import Stdio, Tap
 from labkernel.engine.engine import Engine
 from labkernel.engine.errors import Conflict, InvalidParameter, NotOffered
 from labkernel.engine.http.byte_queue import Disconnected
-from labkernel.engine.http.server import Answer, HijackedStream, Request, StreamResponse
+from labkernel.engine.http.hijacked import HijackedStream
+from labkernel.engine.http.server import Answer, Request, StreamResponse
 from labkernel.engine.timestamps import parse_time
 
 RAW = "application/vnd.docker.raw-stream"

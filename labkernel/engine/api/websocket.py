@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from labkernel.engine.errors import InvalidParameter
-from labkernel.engine.http.server import HijackedStream, Request
+from labkernel.engine.http.hijacked import HijackedStream
+from labkernel.engine.http.server import Request
 
 if TYPE_CHECKING:
     from websockets.server import ServerProtocol

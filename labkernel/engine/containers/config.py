@@ -128,7 +128,7 @@ _MINIMUM_HEALTH_TIME = 1_000_000
 """Nanoseconds."""
 
 
-def complete(body: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+def complete(body: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """(Config, HostConfig) of a create body, each with every default filled in; types are checked.
 
     Raises:

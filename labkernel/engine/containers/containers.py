@@ -221,7 +221,7 @@ class Containers:
     # making
 
     async def create(
-        self, body: Mapping[str, Any], name: str = "", *, platform: str = ""
+        self, body: dict[str, Any], name: str = "", *, platform: str = ""
     ) -> tuple[Container, list[str]]:
         """Make a container; returns it and the warnings.
 
@@ -231,7 +231,7 @@ class Containers:
             NotFound: no such image, or not for that platform.
             Conflict: the name is taken.
         """
-        if not body or not any(key for key in body if key not in ("HostConfig", "NetworkingConfig")):
+        if not body or not any(key for key in body if key.lower() not in ("hostconfig", "networkingconfig")):
             raise InvalidParameter("Config cannot be empty in order to create a container")
         config, host_config = container_config.complete(body)
         if name:
@@ -491,12 +491,26 @@ class Containers:
         removed meanwhile is left out.
         """
         shown = []
+        images: dict[str, str] = {}
         for container in containers:
             with contextlib.suppress(NotFound):
                 image_size = self._image_size(container) if size else None
                 names = [f"{other.name}/{alias}" for other, alias in self.linked_from(container)]
-                shown.append(views.summary(container, self._networks, image_size, names))
+                summary = views.summary(container, self._networks, image_size, names)
+                name = container.config["Image"]
+                if name not in images:
+                    images[name] = self._image_named(name)
+                if images[name] != container.image:
+                    summary["Image"] = container.image  # the name is another's now, or nobody's
+                shown.append(summary)
         return shown
+
+    def _image_named(self, name: str) -> str:
+        """The id of the image that has the name, "" without one."""
+        try:
+            return self._images.resolve(name).id
+        except (NotFound, InvalidParameter):
+            return ""
 
     def _between(
         self, newest_first: list[Container], filters: Mapping[str, Sequence[str]]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 from weakref import WeakValueDictionary
@@ -100,7 +99,7 @@ class Execs:
             raise NotFound(f"No such exec instance: {exec_id}")
         return found
 
-    def create(self, container: Container, body: Mapping[str, Any]) -> Exec:
+    def create(self, container: Container, body: dict[str, Any]) -> Exec:
         """Raises InvalidParameter, Conflict, Forbidden."""
         field_types.check(body, field_types.EXEC)
         given = {key: body[key] if body.get(key) is not None else default for key, default in _CONFIG.items()}

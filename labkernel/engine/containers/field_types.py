@@ -1,7 +1,7 @@
 """The types of the fields that request bodies have, and a check of a body against them. Pure.
 
-The words are dockerd's. Fields that are not listed are passed over, and null stands for a field that is not
-there, as Go's encoding/json has it.
+The words are dockerd's. Fields that are not listed are passed over, null stands for a field that is not
+there, and a field's name is good in capitals and small letters alike, as Go's encoding/json has it.
 """
 
 from __future__ import annotations
@@ -271,12 +271,26 @@ VOLUME = Struct(
 )
 
 
-def check(body: Mapping[str, Any], struct: Struct, path: tuple[str, ...] = ()) -> None:
-    """Raises InvalidParameter, naming the field, for a value of the wrong type; also for text with a null
-    byte, which no system call takes.
+def check(body: dict[str, Any], struct: Struct, path: tuple[str, ...] = ()) -> None:
+    """Gives the fields in `body` the names that they have in `struct`.
+
+    Raises InvalidParameter, naming the field, for a value of the wrong type; also for text with a null byte,
+    which no system call takes.
     """
+    _name_fields(body, struct.fields)
     for name, kind in struct.fields.items():
         _check(body.get(name), kind, struct, (*path, name))
+
+
+def _name_fields(body: dict[str, Any], fields: Mapping[str, Type]) -> None:
+    """Of two spellings of one name the later counts."""
+    if body.keys() <= fields.keys():
+        return
+    names = {name.lower(): name for name in fields}
+    given = list(body.items())
+    body.clear()
+    for name, value in given:
+        body[names.get(name.lower(), name)] = value
 
 
 def _check(value: Any, kind: Type, struct: Struct, path: tuple[str, ...], *, empty: bool = True) -> None:

@@ -13,8 +13,10 @@ from typing import Any
 from labkernel.engine.containers import config as container_config
 from labkernel.engine.containers import links, networking
 from labkernel.engine.containers.bundle import resources, rewrite_etc, write_bundle
+from labkernel.engine.containers.config import HOST_CONFIG
 from labkernel.engine.containers.container import Container
 from labkernel.engine.containers.mounts import MountPoint, resolve
+from labkernel.engine.containers.updating import UNLIMITED
 from labkernel.engine.errors import Conflict, InvalidParameter, NotModified, System
 from labkernel.engine.events import Events
 from labkernel.engine.network.definition import EndpointConfig
@@ -451,16 +453,20 @@ class Lifecycle:
         self.publish(container, "unpause")
 
     async def update(self, container: Container, changed: Mapping[str, Any]) -> list[str]:
-        """Change fields of HostConfig, limits or the restart policy; returns warnings.
+        """Change fields of HostConfig, limits or the restart policy; returns warnings, of these fields only.
 
         Raises System when the kernel refuses a limit; HostConfig stays as it was then.
         """
-        warnings: list[str] = []
+        warnings = self._launcher.unenforceable(resources({**HOST_CONFIG, **changed}))
         async with container.lock:
             if container.state.running:
+                known = self._launcher.unenforceable(resources(container.host_config))
                 limits = resources({**container.host_config, **changed})
-                warnings = await self._launcher.update(container.id, limits)
+                updated = await self._launcher.update(container.id, limits)
+                warnings += [warning for warning in updated if warning not in (*warnings, *known)]
             container.host_config.update(changed)
+            if container.host_config["PidsLimit"] == UNLIMITED:
+                container.host_config["PidsLimit"] = 0
             self._save(container)
         self.publish(container, "update")
         return warnings

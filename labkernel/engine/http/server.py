@@ -27,6 +27,7 @@ import httptools
 from labkernel.engine.errors import InvalidParameter
 from labkernel.engine.http.byte_queue import BODY_HIGH_WATER, ByteQueue, Disconnected
 from labkernel.engine.http.hangups import Hangups
+from labkernel.engine.http.hijacked import HijackedStream
 from labkernel.engine.http.json_text import json_error, object_from
 from labkernel.engine.http.tls import TlsConnection
 
@@ -188,31 +189,6 @@ class FileResponse:
     content_type: str = "application/octet-stream"
     status: int = 200
     headers: dict[str, str] = field(default_factory=dict)
-
-
-class HijackedStream:
-    """The raw connection: `read()` what the client sends until it half-closes, `write()` what it shall
-    get.
-    """
-
-    def __init__(self, connection: Connection, incoming: ByteQueue) -> None:
-        self._connection = connection
-        self._incoming = incoming
-        self.lost = connection.lost
-
-    async def read(self) -> bytes:
-        """The next bytes, b"" when the client closed its writing half or is gone."""
-        try:
-            return await self._incoming.read()
-        except Disconnected:
-            return b""
-
-    async def write(self, data: bytes) -> None:
-        """Raises Disconnected when the client is gone."""
-        await self._connection.write(data)
-
-    def close(self) -> None:
-        self._connection.close()
 
 
 Answer = Response | StreamResponse | FileResponse | None
@@ -524,7 +500,7 @@ class Connection(asyncio.Protocol):
             self._upgrade_tail = b""
         self._incoming = incoming
         await self.write(head)
-        return HijackedStream(self, incoming)
+        return HijackedStream(self, incoming, self._transport.get_extra_info("socket"))
 
     async def write(self, data: bytes) -> None:
         """Send, waiting while the client does not read.

@@ -140,7 +140,7 @@ def endpoint_settings(network_id: str, config: EndpointConfig, endpoint: Endpoin
         "IPAMConfig": asked["IPAMConfig"],
         "Links": asked["Links"],
         "Aliases": list(endpoint.aliases) or None if endpoint else asked["Aliases"],
-        "MacAddress": endpoint.mac if endpoint else "",
+        "MacAddress": endpoint.mac if endpoint else asked["MacAddress"],
         "DriverOpts": asked["DriverOpts"],
         "NetworkID": endpoint.network_id if endpoint else network_id,
         "EndpointID": endpoint.endpoint_id if endpoint else "",

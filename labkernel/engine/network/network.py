@@ -180,8 +180,10 @@ class BridgeNetwork(Network):
         if not config.address6:
             return None
         address = ipaddress.IPv6Address(config.address6)
-        self._check_asked_for(address, self.bridge.addresses6.subnet if self.bridge.addresses6 else None)
-        return address
+        own = self.definition.subnet6 if self.definition is not None else ""
+        self._check_asked_for(address, ipaddress.IPv6Network(own) if own else None)
+        # As dockerd: a network without IPv6 may have a subnet of it, and gives nobody an address there.
+        return address if self.bridge.addresses6 else None
 
     def _check_asked_for(self, address: Address, subnet: ipaddress._BaseNetwork[Address] | None) -> None:
         """Whether a container may have the address; None: the user did not choose the subnet."""

@@ -212,20 +212,23 @@ class Cgroups:
 
     def _join_late(self, container_id: str, controller: str) -> None:
         """Bring every process of a container into one more v1 controller; forks meanwhile are caught by
-        another round.
+        another round. One that has ended meanwhile leaves no group behind.
         """
         directory = self.v1[controller] / container_id
         directory.mkdir(exist_ok=True)
         target = directory / "cgroup.procs"
         for _ in range(100):
-            missing = set(self.processes(container_id)) - set(_pids(directory))
+            processes = self.processes(container_id)
+            missing = set(processes) - set(_pids(directory))
             if not missing:
-                return
+                break
             for pid in missing:
                 try:
                     target.write_text(str(pid))
                 except ProcessLookupError:
                     continue
+        if not processes:
+            _removed(directory)
 
     def processes(self, container_id: str) -> list[int]:
         """The processes of a container, [] where there are no control groups."""

@@ -223,3 +223,31 @@ def everything_given(api: Recorder) -> None:
     identifier = api.know(answer.json()["Id"], "box")
     api.get("inspect", f"/containers/{identifier}/json")
     api.get("list", "/containers/json?all=1")
+
+
+def names_in_any_case(api: Recorder) -> None:
+    """Go's JSON takes a field's name in capitals and small letters alike; of two the later counts."""
+    body = {
+        "image": "busybox",
+        "CMD": ["sh", "-c", "echo $A"],
+        "env": ["A=1"],
+        "labels": {"Key": "Value"},
+        "tty": True,
+        "Tty": False,
+        "hostConfig": {"memory": 67108864, "restartpolicy": {"name": "on-failure", "maximumretrycount": 2}},
+    }
+    api.know(api.post("create", "/containers/create?name=box", body).json()["Id"], "box")
+    shown = api.need("GET", "/containers/box/json").json()
+    api.note("config", shown["Config"])
+    api.note("limits", {key: shown["HostConfig"][key] for key in ("Memory", "RestartPolicy")})
+    api.post("nothing but a host config", "/containers/create", {"hostconfig": {}})
+    api.post("wrong type", "/containers/create", {"image": "busybox", "tty": "yes"})
+    api.run("runs", "sleep", "1000")
+    made = api.post("exec", "/containers/runs/exec", {"cmd": ["cat"], "tty": True, "detachKeys": "ctrl-p"})
+    api.know(made.json()["Id"], "exec")
+    api.get("exec is", f"/exec/{made.json()['Id']}/json")
+    api.know(api.post("network", "/networks/create", {"name": "lesson"}).json()["Id"], "lesson")
+    api.post("connect", "/networks/lesson/connect", {"container": "runs"})
+    api.post("volume", "/volumes/create", {"name": "data", "labels": {"a": "b"}})
+    api.know(api.post("commit", "/commit?container=box&repo=me/it", {"user": "daemon"}).json()["Id"], "image")
+    api.note("user", api.need("GET", "/images/me/it/json").json()["Config"]["User"])

@@ -186,3 +186,37 @@ def pulled(api: Recorder) -> None:
     api.post("bad name", "/images/create?fromImage=UPPER")
     api.post("nothing", "/images/create?fromImage=")
     api.post("bad tag", "/images/create?fromImage=busybox&tag=a:b")
+
+
+def untagged(api: Recorder) -> None:
+    """What the removal of one name of several does, and of an image by its id, in use or not."""
+    image = api.need("GET", "/images/busybox/json").json()["Id"]
+    for name in ("me/one&tag=a", "me/one&tag=b", "me/two&tag=a"):
+        api.need("POST", f"/images/busybox/tag?repo={name}")
+    api.create("box")
+    api.delete("one of several, used", "/images/me/one:a")
+    api.delete("by id, several repositories", f"/images/{image}")
+    api.delete("by short id, several repositories", f"/images/{image[7:19]}")
+    api.delete("by id, used, with force", f"/images/{image}?force=1")
+    api.need("POST", "/containers/box/start")
+    api.need("POST", "/containers/box/wait")
+    api.get("names left", "/images/json", read=lambda body: [item["RepoTags"] for item in json.loads(body)])
+    api.note("the container's image", api.need("GET", "/containers/json?all=1").json()[0]["Image"])
+
+
+def used_on_disk(api: Recorder) -> None:
+    api.need("POST", "/volumes/create", {"Name": "data"})
+    api.need("POST", "/volumes/create", {"Name": "unused"})
+    binds = ["data:/data"]
+    api.finish("box", "sh", "-c", "echo 12345 > /data/file; echo new > /new", HostConfig={"Binds": binds})
+    api.know(api.need("POST", "/commit?container=box&repo=me/box").json()["Id"], "image")
+    found = api.need("GET", "/system/df").json()
+    api.note("layers", found["LayersSize"] > 0)
+    for image in sorted(found["Images"], key=lambda item: int(item["Size"])):
+        api.note(
+            f"image {image['RepoTags'][0]}",
+            {key: image[key] for key in ("Containers", "SharedSize", "Size", "RepoTags")},
+        )
+    for volume in sorted(found["Volumes"], key=lambda item: str(item["Name"])):
+        api.note(f"volume {volume['Name']}", volume["UsageData"])
+    api.note("container", {key: found["Containers"][0][key] for key in ("SizeRw", "SizeRootFs", "Names")})

@@ -148,6 +148,52 @@ def updating(api: Recorder) -> None:
     api.post("too little memory", "/containers/box/update", {"Memory": 1000})
     api.post("unknown policy", "/containers/box/update", {"RestartPolicy": {"Name": "sometimes"}})
     api.post("no JSON", "/containers/box/update", b"{", Content_Type="application/json")
+    api.create("passing", HostConfig={"AutoRemove": True})
+    for policy in ("always", "no"):
+        api.post(
+            f"{policy} and AutoRemove", "/containers/passing/update", {"RestartPolicy": {"Name": policy}}
+        )
+
+
+def updating_field_by_field(api: Recorder) -> None:
+    """Of a container that runs and of one that does not."""
+    api.run("runs", "sleep", "1000", HostConfig={"Memory": 67108864})
+    api.create("made")
+    for name, body in {
+        "nothing": {},
+        "shares": {"CpuShares": 300},
+        "quota": {"CpuPeriod": 50000, "CpuQuota": 25000},
+        "period too short": {"CpuPeriod": 10},
+        "quota too small": {"CpuQuota": 10},
+        "processors beside a quota": {"NanoCpus": 500000000},
+        "too many processors": {"NanoCpus": 10**15},
+        "cpuset": {"CpusetCpus": "0"},
+        "cpuset that is none": {"CpusetCpus": "1-"},
+        "cpuset too large": {"CpusetCpus": "0-4000"},
+        "memory nodes": {"CpusetMems": "0"},
+        "memory over swap": {"Memory": 536870912},
+        "memory and swap": {"Memory": 100663296, "MemorySwap": 201326592},
+        "reservation": {"MemoryReservation": 33554432},
+        "reservation over memory": {"MemoryReservation": 10**9},
+        "processes": {"PidsLimit": 40},
+        "any number of processes": {"PidsLimit": -1},
+        "weight out of range": {"BlkioWeight": 3},
+        "policy": {"RestartPolicy": {"Name": "on-failure", "MaximumRetryCount": 3}},
+        "policy with a count": {"RestartPolicy": {"Name": "always", "MaximumRetryCount": 3}},
+        "negative count": {"RestartPolicy": {"Name": "on-failure", "MaximumRetryCount": -1}},
+        "no policy": {"RestartPolicy": {"Name": "no"}},
+        "wrong type": {"Memory": "1g"},
+        "names in small letters": {"memory": 109051904, "memoryswap": -1},
+        "swap below memory": {"MemorySwap": 50000000},
+    }.items():
+        for container in ("runs", "made"):
+            api.post(f"{name}, {container}", f"/containers/{container}/update", body)
+            shown = api.need("GET", f"/containers/{container}/json").json()["HostConfig"]
+            keys = ("Memory", "MemorySwap", "MemoryReservation", "NanoCpus", "PidsLimit", "RestartPolicy")
+            api.note(
+                f"{container} after {name}",
+                {key: shown[key] for key in (*keys, "CpuShares", "CpuPeriod", "CpuQuota", "CpusetCpus")},
+            )
 
 
 def processes(api: Recorder) -> None:
@@ -159,6 +205,13 @@ def processes(api: Recorder) -> None:
     api.get("columns asked for", "/containers/box/top?ps_args=" + quote("-o pid,args"), read=_without_pids)
     api.note("columns", api.need("GET", "/containers/box/top").json()["Titles"])
     api.get("columns that are none", "/containers/box/top?ps_args=" + quote("-o nothing"))
+    for arguments in ("aux", "-eo pid,comm", "-o pid=,comm", "-o comm", "-o args,pid", "-C x -o pid"):
+        url = "/containers/box/top?ps_args=" + quote(arguments)
+        api.note(f"titles of {arguments}", _titles(api.send("GET", url).json()))
+
+
+def _titles(top: Any) -> Any:
+    return [top["Titles"], len(top["Processes"] or ())] if "Titles" in top else top["message"]
 
 
 def _without_pids(body: bytes) -> Any:
@@ -310,3 +363,17 @@ def removing(api: Recorder) -> None:
     api.get("volumes left", "/volumes")
     api.create("box")
     api.delete("link", "/containers/box?link=1")
+
+
+def resizing(api: Recorder) -> None:
+    api.create("box", Cmd=["sleep", "1000"], Tty=True)
+    api.post("before the start", "/containers/box/resize?h=10&w=20")
+    api.need("POST", "/containers/box/start")
+    for arguments in ("h=10&w=20", "h=10", "w=10", "h=a&w=b", "h=-1&w=1", "h=0&w=0", "h=99999&w=1"):
+        api.post(arguments, f"/containers/box/resize?{arguments}")
+    api.run("pipes", "sleep", "1000")
+    api.post("without a terminal", "/containers/pipes/resize?h=10&w=20")
+    made = api.need("POST", "/containers/box/exec", {"Cmd": ["true"], "Tty": True}).json()["Id"]
+    api.know(made, "exec")
+    api.post("of an exec that is unknown", "/exec/nothing/resize?h=1&w=1")
+    api.post("of an exec that is unknown, badly", "/exec/nothing/resize?h=1&w=x")

@@ -180,6 +180,40 @@ def connected_before_the_start(api: Recorder) -> None:
     api.note("and then", sorted(_networks_of(api, "box")))
 
 
+def hardware_addresses(api: Recorder) -> None:
+    """One that was asked for is known before the container runs, and after."""
+    _network(api, "one")
+    mac = "02:42:ac:11:00:99"
+    api.create("connected", Cmd=["sleep", "1000"])
+    settings = {"Container": "connected", "EndpointConfig": {"MacAddress": mac}}
+    api.post("connect", "/networks/one/connect", settings)
+    api.create("config", Cmd=["sleep", "1000"], MacAddress=mac)
+    endpoints = {"EndpointsConfig": {"one": {"MacAddress": "02:42:ac:11:00:98"}}}
+    api.create(
+        "endpoint", Cmd=["sleep", "1000"], HostConfig={"NetworkMode": "one"}, NetworkingConfig=endpoints
+    )
+    for container in ("connected", "config", "endpoint"):
+        for moment, verb in (("made", ""), ("running", "start"), ("ended", "kill")):
+            if verb:
+                api.need("POST", f"/containers/{container}/{verb}")
+            if verb == "kill":
+                api.need("POST", f"/containers/{container}/wait")
+            networks = _networks_of(api, container)
+            # Docker derives an address that was not asked for from the IP address, as we do.
+            api.note(f"{container} {moment}", {name: it["MacAddress"] for name, it in networks.items()})
+
+
+def address_of_a_subnet_without_ipv6(api: Recorder) -> None:
+    """A network may have a subnet of IPv6 and yet no IPv6: an address there is noted and not given."""
+    _network(api, "one", IPAM={"Config": [{"Subnet": "fd00:77::/64"}]})
+    settings = {"one": {"IPAMConfig": {"IPv6Address": "fd00:77::f00d"}}}
+    one = {"NetworkMode": "one"}
+    api.create("box", Cmd=["sleep", "1000"], HostConfig=one, NetworkingConfig={"EndpointsConfig": settings})
+    api.post("start", "/containers/box/start")
+    found = _networks_of(api, "box")["one"]
+    api.note("box", [found["IPAMConfig"], found["GlobalIPv6Address"]])
+
+
 def internal(api: Recorder) -> None:
     _network(api, "inner", Internal=True)
     api.run("one", "httpd", "-f", "-h", "/etc", Hostname="one", HostConfig={"NetworkMode": "inner"})

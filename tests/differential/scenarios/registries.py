@@ -175,3 +175,9 @@ def searched(api: Recorder) -> None:
     api.get("too many", "/images/search?term=busybox&limit=101")
     api.get("filter that is none", '/images/search?term=busybox&filters={"x":["y"]}')
     api.get("with a scheme", "/images/search?term=https://x/y")
+    for limit in ("0", "-1", "x"):
+        api.get(f"limit {limit}", f"/images/search?term=https://x/y&limit={limit}")
+    for wanted in ({"stars": ["many"]}, {"is-official": ["perhaps"]}, {"is-automated": ["perhaps"]}):
+        api.get(
+            f"filter {wanted}", f"/images/search?term=busybox&filters={json.dumps(wanted)}".replace(" ", "")
+        )

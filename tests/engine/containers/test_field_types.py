@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from labkernel.engine.containers.config import complete, environment, merge_image, validate
+from labkernel.engine.containers.config import HOST_CONFIG, complete, environment, merge_image, validate
 from labkernel.engine.containers.field_types import CREATE, EXEC, Each, Struct, check
 from labkernel.engine.containers.mounts import mount_points
 from labkernel.engine.errors import InvalidParameter
@@ -173,3 +174,30 @@ def test_no_body_is_too_strange(body: Any) -> None:
     except InvalidParameter:
         return
     assert all(isinstance(entry, str) for entry in environment(config))
+
+
+def test_names_in_capitals_and_small_letters() -> None:
+    """Of two spellings the later counts; keys that are the user's stay as they are."""
+    body = {
+        "IMAGE": "one",
+        "hostconfig": {"restartPolicy": {"name": "always"}, "mounts": [{"target": "/x"}]},
+        "labels": {"image": "mine"},
+        "Tty": True,
+        "tty": False,
+        "Unknown": 1,
+    }
+    check(body, CREATE)
+    assert body == {
+        "Image": "one",
+        "HostConfig": {"RestartPolicy": {"Name": "always"}, "Mounts": [{"Target": "/x"}]},
+        "Labels": {"image": "mine"},
+        "Tty": False,
+        "Unknown": 1,
+    }
+
+
+@given(st.sampled_from(sorted(HOST_CONFIG)), st.sampled_from((str.lower, str.upper, str.swapcase)))
+def test_every_field_has_a_type_and_any_case(name: str, spelt: Callable[[str], str]) -> None:
+    body: dict[str, Any] = {"HostConfig": {spelt(name): None}}
+    check(body, CREATE)
+    assert body == {"HostConfig": {name: None}}

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from labkernel.engine.errors import System
 from labkernel.engine.runtime import cgroup_stats
 from labkernel.engine.runtime.cgroups import (
     Cgroups,
@@ -99,6 +100,15 @@ def test_a_plan_for_v1(fake_v1: dict[str, Hierarchy], tmp_path: Path) -> None:
     # Whatever may be joined later is removed too.
     assert str(tmp_path / "freezer" / "own" / "labkernel" / "engine" / "c1") in plan["remove"]
     assert plan["oom"] == [base[0] + "/memory.oom_control"]
+
+
+def test_pausing_what_has_just_ended_leaves_no_group(fake_v1: dict[str, Hierarchy], tmp_path: Path) -> None:
+    found = Cgroups.make("engine", fake_v1, None)
+    base = tmp_path / "freezer" / "own" / "labkernel" / "engine"
+    base.mkdir(parents=True, exist_ok=True)
+    with pytest.raises(System, match="cannot pause"):
+        found.freeze("c1")
+    assert not list(base.iterdir())
 
 
 def test_a_limit_joins_its_controller_and_a_missing_one_warns(
