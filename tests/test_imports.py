@@ -89,7 +89,7 @@ LAYERS = {
     "labkernel.engine": Layer((*_OBJECTS, *_PARTS), ("platformdirs",)),
     "labkernel.engine.containers": Layer((*_OBJECTS, _IMAGE, _NETWORK, _RUNTIME, _LINUX)),
     _BUILD: Layer((_IMAGE, _LINUX)),
-    _IMAGE: Layer((_DISTRIBUTION, _LINUX), ("zstandard",)),
+    _IMAGE: Layer((_DISTRIBUTION, _LINUX), ("isal", "zstandard")),
     _DISTRIBUTION: Layer(),
     # The classroom's registry: a process of its own.
     "labkernel.engine.distribution.server": Layer((_DISTRIBUTION, _HTTP)),

@@ -19,6 +19,7 @@ from labkernel.commands.http import call, hijack
 from labkernel.commands.pull import pull_image, split_reference
 from labkernel.commands.results import Finished, Result, Text
 from labkernel.commands.signals import forward_signals
+from labkernel.commands.told import is_news
 
 if TYPE_CHECKING:
     from docker import DockerClient
@@ -45,7 +46,7 @@ def run(client: DockerClient, invocation: Invocation, console: Console) -> Resul
             config["HostConfig"]["ConsoleSize"] = list(console.terminal.size())
         container = _create(client, invocation, config, console)
         if detach:
-            _start(client, container)
+            client.api.start(container)
             return Text(container)
         return _foreground(client, container, config, options, console)
     except BrokenPipeError:
@@ -123,7 +124,8 @@ def _create(client: DockerClient, invocation: Invocation, config: dict[str, Any]
         pull()
         created = new()
     for warning in created.get("Warnings") or []:
-        console.write_error(f"WARNING: {warning}\n".encode())
+        if is_news(client.api.base_url, warning):
+            console.write_error(f"WARNING: {warning}\n".encode())
     container = str(created["Id"])
     if cidfile:
         cidfile.write_text(container)
@@ -141,18 +143,6 @@ class _AsNotes:
         self.note = console.note
         self.progress = console.progress
         self.progress_done = console.progress_done
-
-
-def _start(client: DockerClient, container: str) -> None:
-    """Start a container made a moment ago; one that cannot start is removed: its name is free again."""
-    from docker.errors import APIError
-
-    try:
-        client.api.start(container)
-    except APIError:
-        with contextlib.suppress(APIError):  # --rm: the engine has removed it, or is about to
-            client.api.remove_container(container, v=True, force=True)
-        raise
 
 
 def _foreground(
@@ -177,7 +167,7 @@ def _foreground(
     )
     try:
         with forward_signals(client, container, console, wanted=options["sig-proxy"] and not config["Tty"]):
-            _start(client, container)
+            client.api.start(container)
             detached = join(
                 stream,
                 capture,

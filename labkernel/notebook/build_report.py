@@ -29,6 +29,8 @@ from labkernel.notebook.style import (
 _RUNNING_LINES = 12
 _KEPT_LINES = 200
 _WIDTH = 60
+_PROGRESS_WIDTH = 100
+"""Characters: a line of progress that wraps makes what is below it jump."""
 
 
 def duration(seconds: float) -> str:
@@ -103,6 +105,7 @@ def running_html(stream: BuildStream, under_way: Sequence[str], *, failed: bool 
     """The build as it stands: finished steps, the last lines of the one that runs, and lines of progress of
     what the engine fetches or makes for it.
     """
+    under_way = _cut(under_way)
     rows = [_step_html(step, stream.total, None) for step in stream.steps if step is not stream.current]
     step = stream.current or (stream.steps[-1] if failed and stream.steps else None)
     if step is None:
@@ -125,8 +128,12 @@ def running_text(stream: BuildStream, under_way: Sequence[str], *, failed: bool 
     """The same as text: a line for each step, the last lines of what the current one prints."""
     lines = [_step_text(step, stream.total, None) for step in stream.steps]
     shown = stream.steps[-1].output if stream.steps else stream.before
-    last = [*shown.splitlines(), *under_way][-_KEPT_LINES if failed else -_RUNNING_LINES :]
+    last = [*shown.splitlines(), *_cut(under_way)][-_KEPT_LINES if failed else -_RUNNING_LINES :]
     return "\n".join([*lines, *(f"    {line}" for line in last), *(["failed"] if failed else [])])
+
+
+def _cut(under_way: Sequence[str]) -> list[str]:
+    return [line if len(line) <= _PROGRESS_WIDTH else line[: _PROGRESS_WIDTH - 1] + "…" for line in under_way]
 
 
 def _step_text(step: Step, total: int, bytes_: int | None) -> str:

@@ -7,6 +7,7 @@ import pytest
 
 from labkernel.commands import CommandError, Finished, Text, execute, parse
 from tests.commands.conftest import Commands
+from tests.support.room import wait_until
 
 
 def finished(run: Commands, *argv: str, stdin: bytes | None = None) -> Finished:
@@ -82,12 +83,19 @@ def test_a_cidfile_is_written_and_never_overwritten(run: Commands, tmp_path: Pat
         run("create", "--cidfile", str(file), "busybox")
 
 
-def test_a_container_that_cannot_start_is_not_left_behind(run: Commands) -> None:
+@pytest.mark.parametrize("detach", [(), ("-d",)])
+def test_a_container_that_cannot_start_stays_as_created(run: Commands, detach: tuple[str, ...]) -> None:
+    """As the stock client leaves it, to be looked at; with --rm the engine removes it."""
     with pytest.raises(CommandError) as raised:
-        run("run", "--name", "web", "busybox", "nosuch")
+        run("run", *detach, "--name", "web", "busybox", "nosuch")
     assert raised.value.exit_code == 127
     assert "nosuch" in (raised.value.hint or "")
-    assert run("ps", "-aq").printed == ""
+    with pytest.raises(CommandError):
+        run("run", *detach, "--rm", "--name", "gone", "busybox", "nosuch")
+    for _ in wait_until(10):  # until "gone" is
+        if run("ps", "-a", "--format", "{{.Names}} {{.Status}}").printed.strip() == "web Created":
+            return
+    pytest.fail(run.last.printed)
 
 
 def test_a_missing_image_is_pulled_and_its_name_questioned(run: Commands) -> None:
@@ -164,4 +172,4 @@ def test_a_port_in_use_is_explained(run: Commands) -> None:
     with pytest.raises(CommandError) as raised:
         run("run", "-d", "--name", "second", "-p", "18080:80", "busybox", "sleep", "1000")
     assert "container holder publishes it" in (raised.value.hint or "")
-    assert run("ps", "-a", "--format", "{{.Names}}").printed == "holder\n"
+    assert run("ps", "-a", "--format", "{{.Names}} {{.State}}").printed == "second created\nholder running\n"

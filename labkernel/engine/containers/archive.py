@@ -15,7 +15,7 @@ from typing import Any, BinaryIO, NoReturn
 from labkernel.engine.containers.container import Container
 from labkernel.engine.containers.containers import Containers
 from labkernel.engine.containers.mounts import MountPoint
-from labkernel.engine.errors import Forbidden, InvalidParameter, NotFound
+from labkernel.engine.errors import Conflict, Forbidden, InvalidParameter, NotFound, System
 from labkernel.engine.image.changeset import extract_tar
 from labkernel.engine.image.compression import decompressed
 from labkernel.engine.image.layers import Change
@@ -34,6 +34,9 @@ _MODE_BITS = (
     (stat.S_ISSOCK, 1 << 24),
     (stat.S_ISCHR, (1 << 26) | (1 << 21)),
 )
+
+_TAKEN_AWAY = (errno.ENOENT, errno.ESTALE)
+"""What comes of a directory that was found and is removed before something is made in it."""
 
 
 @contextmanager
@@ -177,6 +180,7 @@ def read_archive(
 
     Raises:
         NotFound: no such directory.
+        Conflict: a program in the container removed it meanwhile.
         InvalidParameter: not a directory, or a bad archive.
         Forbidden: the container's root file system, or the mount there, is read-only.
     """
@@ -203,8 +207,20 @@ def read_archive(
                 keep_ownership=containers.store.layers.keep_ownership,
                 no_overwrite_dir_non_dir=no_overwrite_dir_non_dir,
             )
-        except (FileNotFoundError, NotADirectoryError) as error:  # a program inside was quicker
-            _no_such_file(container, path, error)
+        except OSError as error:
+            if error.errno not in (*_TAKEN_AWAY, errno.ENOTDIR, errno.ELOOP):
+                raise
+            _no_such_file(container, path, error)  # a program inside was quicker
+        except (InvalidParameter, System) as error:
+            cause = error.__cause__
+            if not (container.state.running and isinstance(cause, OSError) and cause.errno in _TAKEN_AWAY):
+                raise
+            raise Conflict(
+                f"failed to unpack into {path} in container {container.name}: "
+                f"{os.strerror(cause.errno or 0).lower()}",
+                hint="a program in the container changes its directories at the same time: "
+                f"docker pause {container.name} before",
+            ) from error
 
 
 def export(container: Container, containers: Containers, out: Writer) -> None:

@@ -23,7 +23,7 @@ from labkernel.engine.distribution.messages import Output
 from labkernel.engine.distribution.progress import Throttled
 from labkernel.engine.distribution.registry import Registry
 from labkernel.engine.distribution.retry import persistently
-from labkernel.engine.errors import InvalidParameter, System, Unavailable
+from labkernel.engine.errors import EngineError, InvalidParameter, System, Unavailable
 
 _AT_ONCE = 3
 _CHUNK = 1 << 18
@@ -160,7 +160,12 @@ def _unpack(
     name = messages.short(layer.digest)
     if not sink.has_layer(diff_ids):
         report = Throttled(lambda done: output(messages.progress("Extracting", name, done, layer.size)), stop)
-        sink.add_layer(diff_ids, file, layer, report)
+        try:
+            sink.add_layer(diff_ids, file, layer, report)
+        except EngineError as error:
+            which = f"it is the layer {layer.digest}"
+            hint = f"{error.hint}; {which}" if error.hint else which
+            raise type(error)(f"failed to register layer: {error.message}", hint=hint) from error
         output(messages.progress("Extracting", name, layer.size, layer.size))
     output(messages.step("Pull complete", name))
 

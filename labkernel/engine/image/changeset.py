@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from labkernel.engine.errors import EngineError, InvalidParameter, System
+from labkernel.engine.errors import Conflict, EngineError, InvalidParameter, System
 from labkernel.engine.image import whiteouts
 from labkernel.engine.image.tarformat import (
     BLOCK_DEVICE,
@@ -349,7 +349,7 @@ class _Extractor:
         try:
             self._make(entry, name, directory, base)
         except FileExistsError as error:
-            raise System(f"{os.fsdecode(name)!r} is being changed by another process") from error
+            raise Conflict(f"{os.fsdecode(name)!r} is being changed by another process") from error
         if whiteouts.is_whiteout(status) and entry.type == DIRECTORY and self.overlay is not None:
             self._mark_opaque(directory, base)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gzip
 import logging
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -11,6 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar, cast
+
+from isal import igzip
 
 from labkernel.engine.distribution import messages
 from labkernel.engine.distribution.credentials import Credentials
@@ -34,8 +35,9 @@ from labkernel.engine.image.store import Store
 
 log = logging.getLogger(__name__)
 
-# gzip's fastest level but two: layers are mostly sent over fast networks.
-_GZIP_LEVEL = 3
+# ISA-L's default: packs as zlib's fastest levels do, several times as fast. Layers are mostly sent over fast
+# networks, where compressing is what takes the time.
+_GZIP_LEVEL = 2
 
 _MOUNTED_FROM = 8
 """Repositories that a token is asked for beside the one that is pushed to."""
@@ -318,6 +320,6 @@ class _PushedLayer:
             file = place / "layer"
             with file.open("wb") as out:
                 hashed = HashingWriter(out)
-                with gzip.GzipFile("", "wb", _GZIP_LEVEL, cast(BinaryIO, hashed), mtime=0) as compressed:
+                with igzip.IGzipFile("", "wb", _GZIP_LEVEL, hashed, mtime=0) as compressed:  # type: ignore[no-untyped-call]
                     self._store.layers.pack(self._layer, compressed)
             yield file, Descriptor(DOCKER_LAYER, hashed.digest, hashed.size)

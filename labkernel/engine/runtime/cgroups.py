@@ -349,7 +349,8 @@ class Cgroups:
 _LACKING = "or the cgroup is not mounted."
 #: What is said for a limit whose controller is missing, by controller or by file, in Docker's words.
 MISSING = {
-    "memory": f"Your kernel does not support memory limit capabilities {_LACKING} Limitation discarded.",
+    "memory": f"Your kernel does not support memory limit capabilities {_LACKING} Limitation discarded. "
+    "(`labkernel engine status` says why)",
     "memory.soft_limit_in_bytes": f"Your kernel does not support memory soft limit capabilities {_LACKING} "
     "Limitation discarded.",
     "cpu": f"Your kernel does not support CPU CFS scheduler {_LACKING} Quota/Period discarded.",

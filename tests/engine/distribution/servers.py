@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+from tests.engine.network.places import within
 from tests.support.room import wait_until
 
 USER, PASSWORD = "learner", "open sesame"
@@ -129,9 +130,16 @@ class Request(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def http_server(respond: Respond, tls: ssl.SSLContext | None = None) -> Iterator[str]:
-    """A server that lets `respond` answer every request: its `127.0.0.1:port`."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Request)
+def http_server(
+    respond: Respond, tls: ssl.SSLContext | None = None, *, netns: str | None = None
+) -> Iterator[str]:
+    """A server that lets `respond` answer every request: its `127.0.0.1:port`, here or in the network
+    namespace whose file `netns` is."""
+
+    def listening() -> ThreadingHTTPServer:
+        return ThreadingHTTPServer(("127.0.0.1", 0), Request)
+
+    server = within(netns, listening) if netns else listening()
     if tls is not None:
         server.socket = tls.wrap_socket(server.socket, server_side=True)
     server.daemon_threads = True

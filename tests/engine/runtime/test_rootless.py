@@ -131,7 +131,7 @@ def test_limits_that_cannot_be_kept_are_said(either: dict[str, Any]) -> None:
     if any("control group" in limit for limit in either["limits"]):
         assert warnings == [
             "Your kernel does not support memory limit capabilities or the cgroup is not mounted. "
-            "Limitation discarded."
+            "Limitation discarded. (`labkernel engine status` says why)"
         ]
 
 
