@@ -11,7 +11,7 @@ import errno
 import posixpath
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -27,8 +27,9 @@ from labkernel.engine.build.copying import (
     combined_key,
     copy,
     select,
+    source_at,
 )
-from labkernel.engine.build.download import download, is_url
+from labkernel.engine.build.download import check_checksum, download, is_url
 from labkernel.engine.build.errors import DockerfileError, did_you_mean
 from labkernel.engine.build.instructions import Copy, Instruction, Run, Workdir, instruction
 from labkernel.engine.build.interface import (
@@ -41,6 +42,8 @@ from labkernel.engine.build.interface import (
     StepRunner,
     unlimited,
 )
+from labkernel.engine.build.modes import mode_change
+from labkernel.engine.build.mounting import CacheMounts, MountPoints, mounted
 from labkernel.engine.build.nodes import Dockerfile, Node
 from labkernel.engine.build.parser import parse
 from labkernel.engine.build.plan import Plan, Stage, make_plan
@@ -48,6 +51,7 @@ from labkernel.engine.build.recorder import Recorder, Remembering
 from labkernel.engine.build.records import BuildRecords
 from labkernel.engine.build.rootfs import Rootfs
 from labkernel.engine.build.run import Text, code_hint, command, recorded
+from labkernel.engine.build.sources import SourceTree
 from labkernel.engine.build.steps import (
     Steps,
     comment_command,
@@ -82,6 +86,7 @@ class Builder:
         self._bases = bases
         self._cache = BuildCache(images.store.database, images)
         self.records = BuildRecords(images.store.database)
+        self.caches = CacheMounts(images.store)
 
     async def build(
         self, context: BuildContext, options: BuildOptions, output: Output, room: Room = unlimited
@@ -95,7 +100,13 @@ class Builder:
         """
         references = [parse_reference(tag).with_default_tag() for tag in options.tags]
         dockerfile = await in_thread(_read_dockerfile, context, options.dockerfile)
-        plan = make_plan(dockerfile, options.build_args, target=options.target, labels=options.labels)
+        plan = make_plan(
+            dockerfile,
+            options.build_args,
+            target=options.target,
+            labels=options.labels,
+            platform=options.platform,
+        )
         await in_thread(context.apply_dockerignore)
         kept = _Kept()
         said, said_room = (kept.add, unlimited) if options.quiet else (output, room)
@@ -184,6 +195,7 @@ class _Build:
         self._images = builder._images
         self._runner = builder._runner
         self._bases = builder._bases
+        self._caches = builder.caches
         self._context = context
         self._options = options
         self._plan = plan
@@ -376,6 +388,15 @@ class _Build:
             layers, upper=upper, overlay=self._store.overlay, keep_ownership=self._store.keep_ownership
         )
 
+    def _alone(self, rootfs: Rootfs) -> Rootfs:
+        """Its upper layer with nothing below: where a file lands then depends on nothing (COPY --link)."""
+        return Rootfs(
+            (),
+            upper=Path(rootfs.top.real),
+            overlay=self._store.overlay,
+            keep_ownership=self._store.keep_ownership,
+        )
+
     # --- COPY and ADD
 
     async def _copy(self, at: _Position, step: Copy) -> None:
@@ -385,7 +406,7 @@ class _Build:
                 *Heredocs({h.name: h.text.encode("utf-8", "replace") for h in step.heredocs}).sources(),
             ]
             name = step.node.name
-            if len(sources) > 1 and not step.destination.endswith("/"):
+            if len(sources) > 1 and not step.keeps_parents and not step.destination.endswith("/"):
                 raise InvalidParameter(
                     f"When using {name} with more than one source file, the destination must be a directory "
                     "and end with a /"
@@ -393,6 +414,7 @@ class _Build:
             # dockerd leaves no space between the owner and what follows it.
             flags = f"--chown={step.chown}" if step.chown else ""
             flags += f"{' ' if flags else ''}--chmod={step.chmod} " if step.chmod else ""
+            flags += "--link " if step.is_link else ""
             key = combined_key(sources)
             await in_thread(self._recorder.copying, at.record, key, sources)
             comment = f"{name} {flags}{key} in {step.destination} "
@@ -404,7 +426,9 @@ class _Build:
                 destination = destination.rstrip("/") + "/"
 
             def change(rootfs: Rootfs) -> None:
-                copy(rootfs, sources, destination, _ownership(step, rootfs))
+                ownership = _ownership(step, rootfs)
+                target = self._alone(rootfs) if step.is_link else rootfs
+                copy(target, sources, destination, ownership)
 
             await self._in_new_layer(at, command, change)
 
@@ -412,17 +436,44 @@ class _Build:
         name = step.node.name
         if step.stage:
             tree = Remembering(self._rootfs(await self._copied_image(at, step.stage)))
-            return await in_thread(select, tree, step.sources, instruction=name)
+            return await in_thread(
+                select,
+                tree,
+                step.sources,
+                instruction=name,
+                keeps_parents=step.keeps_parents,
+                exclude=step.exclude,
+            )
+        if step.checksum:
+            check_checksum(step.checksum)
         found: list[Source] = []
         for number, source in enumerate(step.sources):
             if not is_url(source):
+                if step.checksum:
+                    raise InvalidParameter("checksum requires HTTP(S) sources")
                 found += await in_thread(
-                    select, self._context, [source], instruction=name, may_unpack=step.is_add
+                    select,
+                    self._context,
+                    [source],
+                    instruction=name,
+                    may_unpack=step.is_add and step.unpack is not False,
+                    keeps_parents=step.keeps_parents,
+                    exclude=step.exclude,
                 )
             elif step.is_add:
                 directory = place / str(number)
                 directory.mkdir()
-                found.append(await in_thread(download, source, step.destination, directory, self._progress()))
+                found.append(
+                    await in_thread(
+                        download,
+                        source,
+                        step.destination,
+                        directory,
+                        self._progress(),
+                        checksum=step.checksum,
+                        may_unpack=step.unpack is True,
+                    )
+                )
             else:
                 raise InvalidParameter(
                     "COPY failed: source can't be a URL for COPY", hint="ADD can fetch a URL"
@@ -463,9 +514,10 @@ class _Build:
     async def _run(self, at: _Position, step: Run) -> None:
         state = at.state
         arguments = state.arguments.for_environment(state.env)
-        async with self._temporary() as place:
+        async with self._temporary() as place, AsyncExitStack() as held:
             args, script, mounts = command(step, state, place)
-            recorded_command = recorded([*args, *script], arguments, state.arguments)
+            shown, binds = await self._mount_sources(at, step)
+            recorded_command = recorded([*shown, *args, *script], arguments, state.arguments)
             if self._from_cache(at, recorded_command):
                 return
             upper, work = place / "upper", place / "work"
@@ -474,6 +526,14 @@ class _Build:
             if not args:
                 raise InvalidParameter("No command specified", hint="RUN needs a command")
             await in_thread(self._ensure_workdir, at, upper)
+            points = MountPoints(self._rootfs(at.image, upper), upper)
+            workdir = state.config["WorkingDir"]
+            paths = await self._caches.directories(step.mounts, binds, place, held)
+            mounts += await in_thread(mounted, step.mounts, paths, points, workdir)
+            made = points.made()
+            host_config = self._options.host_config
+            if step.network:
+                host_config = {**host_config, "NetworkMode": step.network}
             run_step = RunStep(
                 container_id=new_container_id(),
                 image=at.image,
@@ -488,7 +548,7 @@ class _Build:
                 cwd=state.config["WorkingDir"] or "/",
                 user=state.config["User"],
                 hostname="",
-                host_config=self._options.host_config,
+                host_config=host_config,
                 mounts=mounts,
             )
             run_step = replace(run_step, hostname=short_id(run_step.container_id))
@@ -499,8 +559,26 @@ class _Build:
                 if self._options.force_remove:
                     self._stdout(f"Removing intermediate container {short_id(run_step.container_id)}\n")
                 raise
+            await in_thread(points.remove, made)
             at.image = await in_thread(self._steps.commit, at.image, state, recorded_command, upper)
             self._removed(run_step.container_id)
+
+    async def _mount_sources(self, at: _Position, step: Run) -> tuple[list[str], list[Source | None]]:
+        """What cache and history know of a step's flags, and for each mount what it shows of a tree."""
+        shown = [f"--network={step.network}"] if step.network else []
+        sources: list[Source | None] = []
+        for mount in step.mounts:
+            shown.append(f"--mount={mount.text}")
+            source = None
+            if mount.type == "bind" or mount.stage:
+                tree: SourceTree = self._context
+                if mount.stage:
+                    tree = self._rootfs(await self._copied_image(at, mount.stage))
+                source = await in_thread(source_at, tree, mount.source or "/")
+                if mount.type == "bind":
+                    shown.append(source.key)
+            sources.append(source)
+        return shown, sources
 
     def _ensure_workdir(self, at: _Position, upper: Path) -> None:
         """A working directory that an earlier step removed is made again, as at every start of a
@@ -539,7 +617,7 @@ def _located(source: Dockerfile, node: Node, mark: str | None = None) -> Iterato
 
 
 def _ownership(step: Copy, rootfs: Rootfs) -> Ownership:
-    mode = users.mode(step.chmod) if step.chmod else None
+    mode = mode_change(step.chmod) if step.chmod else None
     if step.chown:
         return Ownership(users.owner(step.chown, rootfs), mode)
     # What comes from an image keeps its owners; the context's belong to whoever sent them, so they become

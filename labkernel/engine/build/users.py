@@ -1,4 +1,4 @@
-"""`--chown` and `--chmod`: names and numbers to owner and mode."""
+"""`--chown`: names and numbers to owner and group."""
 
 from __future__ import annotations
 
@@ -46,10 +46,3 @@ def _lookup(kind: str, what: str, word: str, rootfs: Rootfs, path: str) -> int:
 
 def _failure(reason: str, hint: str) -> InvalidParameter:
     return InvalidParameter(f"unable to convert uid/gid chown string to host mapping: {reason}", hint=hint)
-
-
-def mode(text: str) -> int:
-    """An octal mode. Raises InvalidParameter."""
-    if not re.fullmatch(r"[0-7]{1,4}", text):
-        raise InvalidParameter(f"invalid chmod flag {text}", hint="write the mode in octal, for example 755")
-    return int(text, 8)
