@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from labkernel.engine.distribution.manifests import Platform
+from labkernel.engine.image.platforms import own_platform, parse_platform
 
 # Usable in RUN without an ARG, and left out of history and cache then: a proxy says nothing about the result.
 PREDEFINED = (
@@ -28,11 +28,12 @@ PREDEFINED = (
 PLATFORM = ("PLATFORM", "OS", "ARCH", "VARIANT")
 
 
-def platform_arguments(target: Platform, own: Platform) -> dict[str, str]:
-    """TARGETPLATFORM, TARGETARCH, BUILDPLATFORM and so on: of what is built, and of this machine."""
+def platform_arguments(target: str) -> dict[str, str]:
+    """TARGETPLATFORM, TARGETARCH, BUILDPLATFORM and so on: of what is built ("" is this machine's platform),
+    and of this machine. Raises InvalidParameter."""
     return {
         f"{prefix}{name}": value or ""
-        for prefix, platform in (("TARGET", target), ("BUILD", own))
+        for prefix, platform in (("TARGET", parse_platform(target)), ("BUILD", own_platform()))
         for name, value in zip(PLATFORM, (str(platform), *platform), strict=True)
     }
 

@@ -16,18 +16,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from labkernel.engine.build import container_config, users
+from labkernel.engine.build import container_config
 from labkernel.engine.build.cache import BuildCache
 from labkernel.engine.build.container_config import ConfigError, ConfigState
 from labkernel.engine.build.context import BuildContext, check_inside
 from labkernel.engine.build.copying import (
     Heredocs,
-    Ownership,
     Source,
     combined_key,
     copy,
     select,
-    source_at,
 )
 from labkernel.engine.build.download import check_checksum, download, is_url
 from labkernel.engine.build.errors import DockerfileError, did_you_mean
@@ -42,8 +40,7 @@ from labkernel.engine.build.interface import (
     StepRunner,
     unlimited,
 )
-from labkernel.engine.build.modes import mode_change
-from labkernel.engine.build.mounting import CacheMounts, MountPoints, mounted
+from labkernel.engine.build.mounting import CacheMounts, MountPoints, mount_sources, mounted
 from labkernel.engine.build.nodes import Dockerfile, Node
 from labkernel.engine.build.parser import parse
 from labkernel.engine.build.plan import Plan, Stage, make_plan
@@ -60,6 +57,7 @@ from labkernel.engine.build.steps import (
     short_id,
 )
 from labkernel.engine.build.threads import in_thread
+from labkernel.engine.build.users import ownership
 from labkernel.engine.build.wasted import wasted_bytes
 from labkernel.engine.errors import EngineError, InvalidParameter, System
 from labkernel.engine.image.images import Hold, Image, Images
@@ -426,9 +424,9 @@ class _Build:
                 destination = destination.rstrip("/") + "/"
 
             def change(rootfs: Rootfs) -> None:
-                ownership = _ownership(step, rootfs)
+                owners = ownership(step, rootfs)
                 target = self._alone(rootfs) if step.is_link else rootfs
-                copy(target, sources, destination, ownership)
+                copy(target, sources, destination, owners)
 
             await self._in_new_layer(at, command, change)
 
@@ -516,7 +514,7 @@ class _Build:
         arguments = state.arguments.for_environment(state.env)
         async with self._temporary() as place, AsyncExitStack() as held:
             args, script, mounts = command(step, state, place)
-            shown, binds = await self._mount_sources(at, step)
+            shown, binds = await mount_sources(step, lambda name: self._tree(at, name))
             recorded_command = recorded([*shown, *args, *script], arguments, state.arguments)
             if self._from_cache(at, recorded_command):
                 return
@@ -563,22 +561,8 @@ class _Build:
             at.image = await in_thread(self._steps.commit, at.image, state, recorded_command, upper)
             self._removed(run_step.container_id)
 
-    async def _mount_sources(self, at: _Position, step: Run) -> tuple[list[str], list[Source | None]]:
-        """What cache and history know of a step's flags, and for each mount what it shows of a tree."""
-        shown = [f"--network={step.network}"] if step.network else []
-        sources: list[Source | None] = []
-        for mount in step.mounts:
-            shown.append(f"--mount={mount.text}")
-            source = None
-            if mount.type == "bind" or mount.stage:
-                tree: SourceTree = self._context
-                if mount.stage:
-                    tree = self._rootfs(await self._copied_image(at, mount.stage))
-                source = await in_thread(source_at, tree, mount.source or "/")
-                if mount.type == "bind":
-                    shown.append(source.key)
-            sources.append(source)
-        return shown, sources
+    async def _tree(self, at: _Position, name: str) -> SourceTree:
+        return self._rootfs(await self._copied_image(at, name)) if name else self._context
 
     def _ensure_workdir(self, at: _Position, upper: Path) -> None:
         """A working directory that an earlier step removed is made again, as at every start of a
@@ -614,15 +598,6 @@ def _located(source: Dockerfile, node: Node, mark: str | None = None) -> Iterato
     except EngineError as error:
         error.hint = source.error(node, error.message, advice=error.hint, mark=mark).hint
         raise
-
-
-def _ownership(step: Copy, rootfs: Rootfs) -> Ownership:
-    mode = mode_change(step.chmod) if step.chmod else None
-    if step.chown:
-        return Ownership(users.owner(step.chown, rootfs), mode)
-    # What comes from an image keeps its owners; the context's belong to whoever sent them, so they become
-    # root's.
-    return Ownership(None, mode) if step.stage else Ownership(mode=mode)
 
 
 def _make_workdir(rootfs: Rootfs, state: ConfigState) -> None:

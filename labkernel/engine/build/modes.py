@@ -45,10 +45,10 @@ def _changed(clauses: list[tuple[str, list[tuple[str, str]]]], mode: int, is_dir
             elif operator == "-":
                 mode &= ~bits
             else:
-                mode = mode & ~sum(7 << _SHIFTS[one] for one in dict.fromkeys(who)) | bits
-                if not is_directory:
-                    mode &= ~(0o4000 * ("u" in who and "s" not in letters))
-                    mode &= ~(0o2000 * ("g" in who and "s" not in letters))
+                cleared = sum(7 << _SHIFTS[one] for one in dict.fromkeys(who)) | 0o1000 * ("o" in who)
+                if not is_directory:  # whose bits for the owners of new files stay
+                    cleared |= 0o4000 * ("u" in who) | 0o2000 * ("g" in who)
+                mode = mode & ~cleared | bits
     return mode
 
 
@@ -66,4 +66,4 @@ def _wanted(who: str, letters: str, mode: int, is_directory: bool) -> int:
         bits |= permissions << _SHIFTS[one]
     if "s" in letters:
         bits |= 0o4000 * ("u" in who) | 0o2000 * ("g" in who)
-    return bits | 0o1000 * ("t" in letters)
+    return bits | 0o1000 * ("t" in letters and "o" in who)

@@ -12,16 +12,17 @@ import os
 import posixpath
 import stat
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 
 from labkernel.engine.build.container_config import joined_path
-from labkernel.engine.build.copying import Ownership, Source, copy
+from labkernel.engine.build.copying import Ownership, Source, copy, source_at
+from labkernel.engine.build.instructions import Run
 from labkernel.engine.build.interface import FileMount
 from labkernel.engine.build.rootfs import ROOT, Rootfs
 from labkernel.engine.build.run_options import RunMount
-from labkernel.engine.build.sources import File
+from labkernel.engine.build.sources import File, SourceTree
 from labkernel.engine.build.threads import in_thread
 from labkernel.engine.image.store import Store
 from labkernel.engine.image.tarformat import DIRECTORY
@@ -153,6 +154,24 @@ class MountPoints:
             now.st_uid,
             now.st_gid,
         )
+
+
+async def mount_sources(
+    step: Run, tree: Callable[[str], Awaitable[SourceTree]]
+) -> tuple[list[str], list[Source | None]]:
+    """What cache and history know of a step's flags, and for each mount what it shows of a tree (`tree` finds
+    it by the name of a stage or an image, "" is the context). Raises InvalidParameter."""
+    shown = [f"--network={step.network}"] if step.network else []
+    sources: list[Source | None] = []
+    for mount in step.mounts:
+        shown.append(f"--mount={mount.text}")
+        source = None
+        if mount.type == "bind" or mount.stage:
+            source = await in_thread(source_at, await tree(mount.stage), mount.source or "/")
+            if mount.type == "bind":
+                shown.append(source.key)
+        sources.append(source)
+    return shown, sources
 
 
 def mounted(

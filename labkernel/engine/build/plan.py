@@ -21,7 +21,6 @@ from labkernel.engine.build.instructions import (
 from labkernel.engine.build.nodes import Dockerfile, Node
 from labkernel.engine.build.run_options import mounted_stage
 from labkernel.engine.errors import InvalidParameter
-from labkernel.engine.image.platforms import own_platform, parse_platform
 
 
 @dataclass(frozen=True)
@@ -67,9 +66,10 @@ def make_plan(
     labels: Mapping[str, str] | None = None,
     platform: str = "",
 ) -> Plan:
-    """`platform` is what TARGETPLATFORM says, "" for this machine's. Raises DockerfileError, and InvalidParameter for a target that is no stage."""
+    """`platform` is what TARGETPLATFORM says, "" for this machine's. Raises DockerfileError, and
+    InvalidParameter for a target that is no stage."""
     found_globals, unexpanded = _stages(dockerfile)
-    known = platform_arguments(parse_platform(platform), own_platform())
+    known = platform_arguments(platform)
     arguments = BuildArguments(build_args, {**known, "TARGETSTAGE": target or "default"})
     for arg in found_globals:
         _declare_global(dockerfile, arg, arguments)
