@@ -101,7 +101,7 @@ def ours(text: str) -> Any:
             (
                 node.keyword,
                 node.trigger.keyword if node.trigger else None,
-                node.is_json,
+                inner.is_json,
                 "" if heredocs else node.original,
                 (node.line, node.end_line),
                 node.flags,
@@ -202,7 +202,6 @@ WORDS = st.lists(
             'a="b \\" c"',
             "x\\ y",
             "${x:-y z}",
-            "${x/a/b}",
             "$x",
             "as",
             "CMD",
