@@ -19,7 +19,7 @@ from typing import Any
 from labkernel.engine.build import container_config
 from labkernel.engine.build.cache import BuildCache
 from labkernel.engine.build.container_config import ConfigError, ConfigState
-from labkernel.engine.build.context import BuildContext, check_inside
+from labkernel.engine.build.context import BuildContext
 from labkernel.engine.build.copying import (
     Heredocs,
     Source,
@@ -44,6 +44,7 @@ from labkernel.engine.build.mounting import CacheMounts, MountPoints, mount_sour
 from labkernel.engine.build.nodes import Dockerfile, Node
 from labkernel.engine.build.parser import parse
 from labkernel.engine.build.plan import Plan, Stage, make_plan
+from labkernel.engine.build.reading import read_dockerfile
 from labkernel.engine.build.recorder import Recorder, Remembering
 from labkernel.engine.build.records import BuildRecords
 from labkernel.engine.build.rootfs import Rootfs
@@ -67,7 +68,6 @@ from labkernel.engine.image.reference import Reference, parse_reference
 _KEPT = 1 << 20
 """Characters of a quiet build's output."""
 _RED, _PLAIN = "\x1b[91m", "\x1b[0m"
-
 
 _OS_ADVICE = {
     errno.ENOSPC: "the disk with the engine's store is full: remove images that are not needed",
@@ -97,7 +97,7 @@ class Builder:
         killed, it leaves nothing but the images of completed steps.
         """
         references = [parse_reference(tag).with_default_tag() for tag in options.tags]
-        dockerfile = await in_thread(_read_dockerfile, context, options.dockerfile)
+        dockerfile = await in_thread(read_dockerfile, context, options.dockerfile)
         plan = make_plan(
             dockerfile,
             options.build_args,
@@ -141,28 +141,6 @@ class _Kept:
         self._size += len(message.get("stream", ""))
         while self._size > _KEPT:
             self._size -= len(self.messages.popleft().get("stream", ""))
-
-
-def _read_dockerfile(context: BuildContext, path: str) -> Dockerfile:
-    content = context.read(check_inside(path))
-    if content is None and path == "Dockerfile":
-        content = context.read("dockerfile")
-    if content is None:
-        near = context.nearest(path)
-        raise InvalidParameter(
-            f"Cannot locate specified Dockerfile: {path}",
-            hint=f"did you mean {near[0]}?" if near else "the build context has no such file",
-        )
-    if not content:
-        raise InvalidParameter(
-            f"the Dockerfile ({path}) cannot be empty", hint="a Dockerfile begins with FROM"
-        )
-    try:
-        return parse(content)
-    except DockerfileError as error:
-        error.args = (f"failed to parse {path}: {error.message}",)
-        error.message = error.args[0]
-        raise
 
 
 @dataclass
