@@ -44,7 +44,7 @@ class StepRunner:
             with self._store.temporary() as directory:
                 mounts = [
                     *write_etc(directory, sandbox, config, host_config),
-                    *(Mount(mount.destination, str(mount.source), "bind", ("ro",)) for mount in step.mounts),
+                    *(Mount(m.destination, str(m.source), m.type, m.options) for m in step.mounts),
                 ]
                 options = SpecOptions(
                     args=step.args,

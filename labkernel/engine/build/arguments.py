@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from labkernel.engine.image.platforms import own_platform, parse_platform
+
 # Usable in RUN without an ARG, and left out of history and cache then: a proxy says nothing about the result.
 PREDEFINED = (
     "HTTP_PROXY",
@@ -22,12 +24,27 @@ PREDEFINED = (
 )
 
 
-class BuildArguments:
-    """`given` are the build's options; a name with None is given without a value."""
+# Known in FROM lines without an ARG, and in a stage after an ARG of that name.
+PLATFORM = ("PLATFORM", "OS", "ARCH", "VARIANT")
 
-    def __init__(self, given: Mapping[str, str | None]) -> None:
+
+def platform_arguments(target: str) -> dict[str, str]:
+    """TARGETPLATFORM, TARGETARCH, BUILDPLATFORM and so on: of what is built ("" is this machine's platform),
+    and of this machine. Raises InvalidParameter."""
+    return {
+        f"{prefix}{name}": value or ""
+        for prefix, platform in (("TARGET", parse_platform(target)), ("BUILD", own_platform()))
+        for name, value in zip(PLATFORM, (str(platform), *platform), strict=True)
+    }
+
+
+class BuildArguments:
+    """`given` are the build's options; a name with None is given without a value. `known` have a value before
+    any ARG."""
+
+    def __init__(self, given: Mapping[str, str | None], known: Mapping[str, str] | None = None) -> None:
         self._given = given
-        self._globals: dict[str, str | None] = {}
+        self._globals: dict[str, str | None] = dict(known or {})
         self._declared: dict[str, str | None] = {}
         self._used: set[str] = set()
 

@@ -11,24 +11,23 @@ import errno
 import posixpath
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from labkernel.engine.build import container_config, users
+from labkernel.engine.build import container_config
 from labkernel.engine.build.cache import BuildCache
 from labkernel.engine.build.container_config import ConfigError, ConfigState
-from labkernel.engine.build.context import BuildContext, check_inside
+from labkernel.engine.build.context import BuildContext
 from labkernel.engine.build.copying import (
     Heredocs,
-    Ownership,
     Source,
     combined_key,
     copy,
     select,
 )
-from labkernel.engine.build.download import download, is_url
+from labkernel.engine.build.download import check_checksum, download, is_url
 from labkernel.engine.build.errors import DockerfileError, did_you_mean
 from labkernel.engine.build.instructions import Copy, Instruction, Run, Workdir, instruction
 from labkernel.engine.build.interface import (
@@ -41,13 +40,16 @@ from labkernel.engine.build.interface import (
     StepRunner,
     unlimited,
 )
+from labkernel.engine.build.mounting import CacheMounts, MountPoints, mount_sources, mounted
 from labkernel.engine.build.nodes import Dockerfile, Node
 from labkernel.engine.build.parser import parse
 from labkernel.engine.build.plan import Plan, Stage, make_plan
+from labkernel.engine.build.reading import read_dockerfile
 from labkernel.engine.build.recorder import Recorder, Remembering
 from labkernel.engine.build.records import BuildRecords
 from labkernel.engine.build.rootfs import Rootfs
 from labkernel.engine.build.run import Text, code_hint, command, recorded
+from labkernel.engine.build.sources import SourceTree
 from labkernel.engine.build.steps import (
     Steps,
     comment_command,
@@ -56,6 +58,7 @@ from labkernel.engine.build.steps import (
     short_id,
 )
 from labkernel.engine.build.threads import in_thread
+from labkernel.engine.build.users import ownership
 from labkernel.engine.build.wasted import wasted_bytes
 from labkernel.engine.errors import EngineError, InvalidParameter, System
 from labkernel.engine.image.images import Hold, Image, Images
@@ -65,7 +68,6 @@ from labkernel.engine.image.reference import Reference, parse_reference
 _KEPT = 1 << 20
 """Characters of a quiet build's output."""
 _RED, _PLAIN = "\x1b[91m", "\x1b[0m"
-
 
 _OS_ADVICE = {
     errno.ENOSPC: "the disk with the engine's store is full: remove images that are not needed",
@@ -82,6 +84,7 @@ class Builder:
         self._bases = bases
         self._cache = BuildCache(images.store.database, images)
         self.records = BuildRecords(images.store.database)
+        self.caches = CacheMounts(images.store)
 
     async def build(
         self, context: BuildContext, options: BuildOptions, output: Output, room: Room = unlimited
@@ -94,8 +97,14 @@ class Builder:
         killed, it leaves nothing but the images of completed steps.
         """
         references = [parse_reference(tag).with_default_tag() for tag in options.tags]
-        dockerfile = await in_thread(_read_dockerfile, context, options.dockerfile)
-        plan = make_plan(dockerfile, options.build_args, target=options.target, labels=options.labels)
+        dockerfile = await in_thread(read_dockerfile, context, options.dockerfile)
+        plan = make_plan(
+            dockerfile,
+            options.build_args,
+            target=options.target,
+            labels=options.labels,
+            platform=options.platform,
+        )
         await in_thread(context.apply_dockerignore)
         kept = _Kept()
         said, said_room = (kept.add, unlimited) if options.quiet else (output, room)
@@ -134,28 +143,6 @@ class _Kept:
             self._size -= len(self.messages.popleft().get("stream", ""))
 
 
-def _read_dockerfile(context: BuildContext, path: str) -> Dockerfile:
-    content = context.read(check_inside(path))
-    if content is None and path == "Dockerfile":
-        content = context.read("dockerfile")
-    if content is None:
-        near = context.nearest(path)
-        raise InvalidParameter(
-            f"Cannot locate specified Dockerfile: {path}",
-            hint=f"did you mean {near[0]}?" if near else "the build context has no such file",
-        )
-    if not content:
-        raise InvalidParameter(
-            f"the Dockerfile ({path}) cannot be empty", hint="a Dockerfile begins with FROM"
-        )
-    try:
-        return parse(content)
-    except DockerfileError as error:
-        error.args = (f"failed to parse {path}: {error.message}",)
-        error.message = error.args[0]
-        raise
-
-
 @dataclass
 class _Position:
     """Where a stage is: the image made last, and the configuration for the next."""
@@ -184,6 +171,7 @@ class _Build:
         self._images = builder._images
         self._runner = builder._runner
         self._bases = builder._bases
+        self._caches = builder.caches
         self._context = context
         self._options = options
         self._plan = plan
@@ -376,6 +364,15 @@ class _Build:
             layers, upper=upper, overlay=self._store.overlay, keep_ownership=self._store.keep_ownership
         )
 
+    def _alone(self, rootfs: Rootfs) -> Rootfs:
+        """Its upper layer with nothing below: where a file lands then depends on nothing (COPY --link)."""
+        return Rootfs(
+            (),
+            upper=Path(rootfs.top.real),
+            overlay=self._store.overlay,
+            keep_ownership=self._store.keep_ownership,
+        )
+
     # --- COPY and ADD
 
     async def _copy(self, at: _Position, step: Copy) -> None:
@@ -385,7 +382,7 @@ class _Build:
                 *Heredocs({h.name: h.text.encode("utf-8", "replace") for h in step.heredocs}).sources(),
             ]
             name = step.node.name
-            if len(sources) > 1 and not step.destination.endswith("/"):
+            if len(sources) > 1 and not step.keeps_parents and not step.destination.endswith("/"):
                 raise InvalidParameter(
                     f"When using {name} with more than one source file, the destination must be a directory "
                     "and end with a /"
@@ -393,6 +390,7 @@ class _Build:
             # dockerd leaves no space between the owner and what follows it.
             flags = f"--chown={step.chown}" if step.chown else ""
             flags += f"{' ' if flags else ''}--chmod={step.chmod} " if step.chmod else ""
+            flags += "--link " if step.is_link else ""
             key = combined_key(sources)
             await in_thread(self._recorder.copying, at.record, key, sources)
             comment = f"{name} {flags}{key} in {step.destination} "
@@ -404,7 +402,9 @@ class _Build:
                 destination = destination.rstrip("/") + "/"
 
             def change(rootfs: Rootfs) -> None:
-                copy(rootfs, sources, destination, _ownership(step, rootfs))
+                owners = ownership(step, rootfs)
+                target = self._alone(rootfs) if step.is_link else rootfs
+                copy(target, sources, destination, owners)
 
             await self._in_new_layer(at, command, change)
 
@@ -412,17 +412,44 @@ class _Build:
         name = step.node.name
         if step.stage:
             tree = Remembering(self._rootfs(await self._copied_image(at, step.stage)))
-            return await in_thread(select, tree, step.sources, instruction=name)
+            return await in_thread(
+                select,
+                tree,
+                step.sources,
+                instruction=name,
+                keeps_parents=step.keeps_parents,
+                exclude=step.exclude,
+            )
+        if step.checksum:
+            check_checksum(step.checksum)
         found: list[Source] = []
         for number, source in enumerate(step.sources):
             if not is_url(source):
+                if step.checksum:
+                    raise InvalidParameter("checksum requires HTTP(S) sources")
                 found += await in_thread(
-                    select, self._context, [source], instruction=name, may_unpack=step.is_add
+                    select,
+                    self._context,
+                    [source],
+                    instruction=name,
+                    may_unpack=step.is_add and step.unpack is not False,
+                    keeps_parents=step.keeps_parents,
+                    exclude=step.exclude,
                 )
             elif step.is_add:
                 directory = place / str(number)
                 directory.mkdir()
-                found.append(await in_thread(download, source, step.destination, directory, self._progress()))
+                found.append(
+                    await in_thread(
+                        download,
+                        source,
+                        step.destination,
+                        directory,
+                        self._progress(),
+                        checksum=step.checksum,
+                        may_unpack=step.unpack is True,
+                    )
+                )
             else:
                 raise InvalidParameter(
                     "COPY failed: source can't be a URL for COPY", hint="ADD can fetch a URL"
@@ -463,9 +490,10 @@ class _Build:
     async def _run(self, at: _Position, step: Run) -> None:
         state = at.state
         arguments = state.arguments.for_environment(state.env)
-        async with self._temporary() as place:
+        async with self._temporary() as place, AsyncExitStack() as held:
             args, script, mounts = command(step, state, place)
-            recorded_command = recorded([*args, *script], arguments, state.arguments)
+            shown, binds = await mount_sources(step, lambda name: self._tree(at, name))
+            recorded_command = recorded([*shown, *args, *script], arguments, state.arguments)
             if self._from_cache(at, recorded_command):
                 return
             upper, work = place / "upper", place / "work"
@@ -474,6 +502,14 @@ class _Build:
             if not args:
                 raise InvalidParameter("No command specified", hint="RUN needs a command")
             await in_thread(self._ensure_workdir, at, upper)
+            points = MountPoints(self._rootfs(at.image, upper), upper)
+            workdir = state.config["WorkingDir"]
+            paths = await self._caches.directories(step.mounts, binds, place, held)
+            mounts += await in_thread(mounted, step.mounts, paths, points, workdir)
+            made = points.made()
+            host_config = self._options.host_config
+            if step.network:
+                host_config = {**host_config, "NetworkMode": step.network}
             run_step = RunStep(
                 container_id=new_container_id(),
                 image=at.image,
@@ -488,7 +524,7 @@ class _Build:
                 cwd=state.config["WorkingDir"] or "/",
                 user=state.config["User"],
                 hostname="",
-                host_config=self._options.host_config,
+                host_config=host_config,
                 mounts=mounts,
             )
             run_step = replace(run_step, hostname=short_id(run_step.container_id))
@@ -499,8 +535,12 @@ class _Build:
                 if self._options.force_remove:
                     self._stdout(f"Removing intermediate container {short_id(run_step.container_id)}\n")
                 raise
+            await in_thread(points.remove, made)
             at.image = await in_thread(self._steps.commit, at.image, state, recorded_command, upper)
             self._removed(run_step.container_id)
+
+    async def _tree(self, at: _Position, name: str) -> SourceTree:
+        return self._rootfs(await self._copied_image(at, name)) if name else self._context
 
     def _ensure_workdir(self, at: _Position, upper: Path) -> None:
         """A working directory that an earlier step removed is made again, as at every start of a
@@ -536,15 +576,6 @@ def _located(source: Dockerfile, node: Node, mark: str | None = None) -> Iterato
     except EngineError as error:
         error.hint = source.error(node, error.message, advice=error.hint, mark=mark).hint
         raise
-
-
-def _ownership(step: Copy, rootfs: Rootfs) -> Ownership:
-    mode = users.mode(step.chmod) if step.chmod else None
-    if step.chown:
-        return Ownership(users.owner(step.chown, rootfs), mode)
-    # What comes from an image keeps its owners; the context's belong to whoever sent them, so they become
-    # root's.
-    return Ownership(None, mode) if step.stage else Ownership(mode=mode)
 
 
 def _make_workdir(rootfs: Rootfs, state: ConfigState) -> None:

@@ -17,6 +17,7 @@ from typing import Any
 
 from labkernel.engine.build.arguments import BuildArguments
 from labkernel.engine.build.expansion import ExpansionError, expand, expand_words
+from labkernel.engine.build.flags import Problem
 from labkernel.engine.build.instructions import (
     Arg,
     Cmd,
@@ -30,6 +31,7 @@ from labkernel.engine.build.instructions import (
     Label,
     Maintainer,
     Onbuild,
+    Run,
     Shell,
     Stopsignal,
     User,
@@ -37,6 +39,7 @@ from labkernel.engine.build.instructions import (
     Workdir,
 )
 from labkernel.engine.build.quoting import plain_list, quote_list, quote_number
+from labkernel.engine.build.run_options import run_mount
 from labkernel.engine.image.config import CONTAINER_CONFIG
 from labkernel.engine.timestamps import duration
 
@@ -142,7 +145,15 @@ def _expanded(
                 heredocs=heredocs,
                 chown=one(step.chown),
                 chmod=one(step.chmod),
+                exclude=tuple(one(pattern) for pattern in step.exclude),
+                checksum=one(step.checksum),
             )
+        case Run():
+            try:
+                mounts = tuple(run_mount(one(text)) for text in step.mount_flags)
+            except Problem as problem:
+                raise ConfigError(str(problem)) from None
+            return replace(step, mounts=mounts)
         case Expose():
             return replace(step, ports=tuple(word for port in step.ports for word in several(port)))
         case Volume():
@@ -238,6 +249,9 @@ def _(step: Healthcheck, state: ConfigState) -> str:
         check["Retries"] = step.retries
     state.config["Healthcheck"] = check
     shown = " ".join(f'"{duration(value)}"' for value in times.values())
+    if step.start_interval:
+        check["StartInterval"] = step.start_interval
+        shown += f' "{duration(step.start_interval)}"'
     return f"HEALTHCHECK &{{{quote_list(step.test)} {shown} {quote_number(step.retries)}}}"
 
 

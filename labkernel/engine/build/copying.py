@@ -16,6 +16,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from labkernel.engine.build.context import BuildContext, check_inside
+from labkernel.engine.build.dockerignore import Dockerignore
+from labkernel.engine.build.filtered import with_parents, without
+from labkernel.engine.build.modes import ModeChange
 from labkernel.engine.build.patterns import expression, has_wildcards
 from labkernel.engine.build.rootfs import ROOT, Directory, Owner, Rootfs
 from labkernel.engine.build.sources import File, Found, SourceTree, walk
@@ -44,20 +47,38 @@ class Ownership:
     """`owner` None keeps the sources' own; `mode` None as well."""
 
     owner: Owner | None = ROOT
-    mode: int | None = None
+    mode: ModeChange | None = None
 
 
 # --- what is meant
 
 
 def select(
-    tree: SourceTree, paths: Sequence[str], *, instruction: str, may_unpack: bool = False
+    tree: SourceTree,
+    paths: Sequence[str],
+    *,
+    instruction: str,
+    may_unpack: bool = False,
+    keeps_parents: bool = False,
+    exclude: Sequence[str] = (),
 ) -> list[Source]:
     """The files that the source words mean, in order. Raises InvalidParameter in Docker's words."""
     try:
-        return [source for path in paths for source in _select(tree, path, may_unpack)]
+        if keeps_parents:
+            found = [_directory(*with_parents(tree, path), "") for path in paths]
+        else:
+            found = [source for path in paths for source in _select(tree, path, may_unpack)]
+        if not exclude:
+            return found
+        patterns = Dockerignore("\n".join(exclude))
+        return [kept for source in found if (kept := _without(source, patterns)) is not None]
     except InvalidParameter as error:
         raise InvalidParameter(f"{instruction} failed: {error.message}", hint=error.hint) from None
+
+
+def source_at(tree: SourceTree, path: str) -> Source:
+    """The file or directory at a path, wildcards having no meaning. Raises InvalidParameter."""
+    return _source(tree, path, False)
 
 
 def _select(tree: SourceTree, path: str, may_unpack: bool) -> list[Source]:
@@ -94,10 +115,23 @@ def _source(tree: SourceTree, path: str, may_unpack: bool) -> Source:
     name = posixpath.basename(clean)
     if found.file.type != DIRECTORY:
         return Source(tree, found, name, "file:" + tree.digest(found), may_unpack)
+    return _directory(tree, found, name)
+
+
+def _directory(tree: SourceTree, found: Found, name: str) -> Source:
     digests = sorted(tree.digest(below) for below in walk(tree, found))
     if found.path:
         digests = sorted([*digests, tree.digest(found)])
     return Source(tree, found, name, "dir:" + _joined(digests))
+
+
+def _without(source: Source, patterns: Dockerignore) -> Source | None:
+    """A source without what the patterns exclude; None if that is all of it."""
+    if source.name and patterns.excludes(source.name):
+        return None
+    if source.found.file.type != DIRECTORY:
+        return source
+    return _directory(without(source.tree, source.found, patterns), source.found, source.name)
 
 
 def _absent_hint(tree: SourceTree, path: str, otherwise: str | None) -> str | None:
@@ -200,7 +234,8 @@ def _copy_directory(
     existed = target.resolve(destination).directory is not None
     top = target.make_directories(destination)
     if not existed and (ownership.owner is not None or ownership.mode is not None):
-        target.change_owner(top, ownership.owner or ROOT, ownership.mode)
+        mode = ownership.mode(source.found.file.mode, True) if ownership.mode else None
+        target.change_owner(top, ownership.owner or ROOT, mode)
     pending: list[tuple[Found, Directory]] = [(source.found, top)]
     while pending:
         directory, into = pending.pop()
@@ -245,7 +280,9 @@ def _owner(file: File, ownership: Ownership) -> Owner:
 
 
 def _with_mode(file: File, ownership: Ownership) -> File:
-    return file if ownership.mode is None else replace(file, mode=ownership.mode)
+    if ownership.mode is None:
+        return file
+    return replace(file, mode=ownership.mode(file.mode, file.type == DIRECTORY))
 
 
 # --- ADD of an archive

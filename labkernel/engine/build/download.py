@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import posixpath
+import re
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -16,6 +18,7 @@ from labkernel.engine.build.sources import File, Found, metadata_hash, transfer
 from labkernel.engine.errors import InvalidParameter, Unavailable
 
 _CHUNK = 1 << 18
+_DIGEST_LENGTHS = {"sha256": 64, "sha384": 96, "sha512": 128}
 _TIMEOUT = 60.0  # seconds without a byte
 
 
@@ -23,8 +26,17 @@ def is_url(source: str) -> bool:
     return source.startswith(("http://", "https://"))
 
 
-def download(url: str, destination: str, directory: Path, progress: Callable[[int, int], None]) -> Source:
-    """Fetch a URL; `progress` hears of bytes done and expected (0 if unknown).
+def download(
+    url: str,
+    destination: str,
+    directory: Path,
+    progress: Callable[[int, int], None],
+    *,
+    checksum: str = "",
+    may_unpack: bool = False,
+) -> Source:
+    """Fetch a URL; `progress` hears of bytes done and expected (0 if unknown). A `checksum` is a digest that
+    the content has to have.
 
     The file is root's with mode 600, as Docker has it, its time the server's Last-Modified. Its name comes
     from the URL or from the server. Raises InvalidParameter, Unavailable.
@@ -59,10 +71,39 @@ def download(url: str, destination: str, directory: Path, progress: Callable[[in
                 hint="give the destination a file name, not a folder",
             )
         name = "__unnamed__"
+    if checksum:
+        _verify(path, checksum)
     file = File(mode=0o600, size=done, mtime=_time(modified))
     tree = _Downloaded(path)
     found = Found(name, file, None)
-    return Source(tree, found, name, "file:" + tree.digest(found))
+    return Source(tree, found, name, "file:" + tree.digest(found), may_unpack)
+
+
+def check_checksum(text: str) -> None:
+    """Raises InvalidParameter if a text is no digest that can be compared."""
+    if not re.fullmatch(r"[a-z0-9]+:[0-9a-fA-F]+", text):
+        raise InvalidParameter(
+            f"invalid checksum digest format: {text}", hint="sha256: and 64 hexadecimal digits"
+        )
+    algorithm, _, digits = text.partition(":")
+    if algorithm not in _DIGEST_LENGTHS:
+        raise InvalidParameter(f"unsupported digest algorithm: {algorithm}", hint="sha256 is usual")
+    if len(digits) != _DIGEST_LENGTHS[algorithm]:
+        raise InvalidParameter(
+            f"invalid checksum digest length: {text}",
+            hint=f"{algorithm} has {_DIGEST_LENGTHS[algorithm]} digits",
+        )
+
+
+def _verify(path: Path, checksum: str) -> None:
+    algorithm, _, digits = checksum.partition(":")
+    with path.open("rb") as content:
+        actual = hashlib.file_digest(content, algorithm).hexdigest()
+    if actual != digits.lower():
+        raise InvalidParameter(
+            f"ADD failed: digest mismatch {algorithm}:{actual}: {checksum}",
+            hint="the file at this address is not the one that the checksum was taken of",
+        )
 
 
 def _name(url: str, suggested: str | None) -> str:

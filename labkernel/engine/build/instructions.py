@@ -10,9 +10,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from labkernel.engine.build.errors import DockerfileError, did_you_mean
+from labkernel.engine.build.flags import Problem, one, read_flags
 from labkernel.engine.build.nodes import Dockerfile, Heredoc, Node
 from labkernel.engine.build.parser import parse_heredoc
 from labkernel.engine.build.quoting import quote
+from labkernel.engine.build.run_options import RunMount, run_mount
 from labkernel.engine.build.words import INSTRUCTIONS
 
 _STAGE_NAME = re.compile(r"[a-z][a-z0-9\-_.]*")
@@ -21,13 +23,9 @@ _MICROSECONDS = ("us", "\u00b5s", "\u03bcs")  # with the micro sign, and with th
 _UNITS = {"ns": 1, **dict.fromkeys(_MICROSECONDS, 10**3), "ms": 10**6, "s": 10**9}
 _UNITS |= {"m": 60 * 10**9, "h": 3600 * 10**9}
 _MINIMUM_DURATION = 10**6
-
-# Flags that BuildKit knows and this builder does not offer: named as such, lest anybody hunts for a typo.
-_NOT_OFFERED = {
-    "RUN": ("mount", "network", "security", "device"),
-    "COPY": ("link", "parents", "exclude"),
-    "ADD": ("link", "keep-git-dir", "checksum", "exclude", "unpack"),
-    "HEALTHCHECK": ("start-interval",),
+_COPY_FLAGS = {
+    "COPY": ("from", "chown", "chmod", "exclude", "parents", "link"),
+    "ADD": ("chown", "chmod", "exclude", "link", "checksum", "unpack"),
 }
 
 
@@ -79,7 +77,10 @@ class OptionLabel(Label):
 
 @dataclass(frozen=True)
 class Copy(Instruction):
-    """COPY and ADD. `heredocs` are sources given in the Dockerfile itself; `stage` is `--from`."""
+    """COPY and ADD. `heredocs` are sources given in the Dockerfile itself; `stage` is `--from`.
+
+    `unpack` is None without the flag: archives of the context are unpacked, those of a URL are not.
+    """
 
     sources: tuple[str, ...]
     destination: str
@@ -87,6 +88,11 @@ class Copy(Instruction):
     stage: str = ""
     chown: str = ""
     chmod: str = ""
+    exclude: tuple[str, ...] = ()
+    keeps_parents: bool = False
+    is_link: bool = False
+    checksum: str = ""
+    unpack: bool | None = None
 
     @property
     def is_add(self) -> bool:
@@ -102,8 +108,13 @@ class Command(Instruction):
     heredocs: tuple[Heredoc, ...] = ()
 
 
+@dataclass(frozen=True)
 class Run(Command):
-    pass
+    """`mount_flags` are the values of --mount, which `mounts` are once they are expanded."""
+
+    mount_flags: tuple[str, ...] = ()
+    mounts: tuple[RunMount, ...] = ()
+    network: str = ""
 
 
 class Cmd(Command):
@@ -127,6 +138,7 @@ class Healthcheck(Instruction):
     interval: int = 0
     timeout: int = 0
     start_period: int = 0
+    start_interval: int = 0
     retries: int = 0
 
 
@@ -165,23 +177,16 @@ class Workdir(Instruction):
     path: str
 
 
-class _Problem(ValueError):
-    def __init__(self, message: str, *, advice: str | None = None, mark: str | None = None) -> None:
-        super().__init__(message)
-        self.advice = advice
-        self.mark = mark
-
-
 def instruction(dockerfile: Dockerfile, node: Node) -> Instruction:
     """The instruction of a node. Raises DockerfileError with the place."""
     try:
         read = _READERS.get(node.name)
         if read is None:
-            raise _Problem(
+            raise Problem(
                 f"unknown instruction: {node.keyword}", advice=did_you_mean(node.name, INSTRUCTIONS)
             )
         return read(node)
-    except _Problem as problem:
+    except Problem as problem:
         error: DockerfileError = dockerfile.error(
             node,
             f"dockerfile parse error on line {node.line}: {problem}",
@@ -191,43 +196,17 @@ def instruction(dockerfile: Dockerfile, node: Node) -> Instruction:
         raise error from None
 
 
-def _flags(node: Node, known: Sequence[str] = ()) -> Mapping[str, str]:
-    found: dict[str, str] = {}
-    for flag in node.flags:
-        name, equals, value = flag.removeprefix("--").partition("=")
-        if name not in known:
-            if name in _NOT_OFFERED.get(node.name, ()):
-                raise _Problem(
-                    f"{node.name} --{name} is not offered by this builder",
-                    advice=f"write the step without --{name}, or build with a Docker that has BuildKit",
-                    mark="--" + name,
-                )
-            raise _Problem(
-                f"Unknown flag: {name}",
-                advice=did_you_mean("--" + name, ["--" + k for k in known]),
-                mark="--" + name,
-            )
-        if name in found:
-            raise _Problem(f"Duplicate flag specified: {name}", mark=flag)
-        if not equals:
-            raise _Problem(
-                f"Missing a value on flag: {name}", advice=f"write --{name}=VALUE, with no space", mark=flag
-            )
-        found[name] = value
-    return found
-
-
 def _exactly_one(node: Node) -> str:
     if len(node.arguments) != 1:
-        raise _Problem(f"{node.name} requires exactly one argument")
-    _flags(node)
+        raise Problem(f"{node.name} requires exactly one argument")
+    read_flags(node)
     return node.arguments[0]
 
 
 def _at_least_one(node: Node) -> tuple[str, ...]:
     if not node.arguments:
-        raise _Problem(f"{node.name} requires at least one argument")
-    _flags(node)
+        raise Problem(f"{node.name} requires at least one argument")
+    read_flags(node)
     return node.arguments
 
 
@@ -235,7 +214,7 @@ def _pairs(node: Node) -> tuple[tuple[str, str], ...]:
     words = _at_least_one(node)
     pairs = tuple(zip(words[::2], words[1::2], strict=True))
     if not all(name for name, _ in pairs):
-        raise _Problem(f"{node.name} names can not be blank")
+        raise Problem(f"{node.name} names can not be blank")
     return pairs
 
 
@@ -245,16 +224,16 @@ def _from(node: Node) -> From:
     if len(words) == 3 and words[1].lower() == "as":
         stage = words[2].lower()
         if not _STAGE_NAME.fullmatch(stage):
-            raise _Problem(
+            raise Problem(
                 f"invalid name for build stage: {quote(words[2])}, "
                 "name can't start with a number or contain symbols",
                 mark=words[2],
             )
     elif len(words) != 1:
-        raise _Problem(
+        raise Problem(
             "FROM requires either one or three arguments", advice="FROM image, or FROM image AS name"
         )
-    return From(node, words[0], stage, _flags(node, ["platform"]).get("platform", ""))
+    return From(node, words[0], stage, one(read_flags(node, ["platform"]), "platform"))
 
 
 def _arg(node: Node) -> Arg:
@@ -262,23 +241,23 @@ def _arg(node: Node) -> Arg:
     for word in _at_least_one(node):
         name, equals, value = word.partition("=")
         if not name:
-            raise _Problem("ARG names can not be blank")
+            raise Problem("ARG names can not be blank")
         found.append((name, value if equals else None))
     return Arg(node, tuple(found))
 
 
 def _copy(node: Node) -> Copy:
     if len(node.arguments) < 2:
-        raise _Problem(
+        raise Problem(
             f"{node.name} requires at least two arguments, but only one was provided. "
             "Destination could not be determined",
             advice=f"{node.name} source... destination",
         )
-    flags = _flags(node, ["chown", "chmod"] if node.name == "ADD" else ["from", "chown", "chmod"])
+    flags = read_flags(node, _COPY_FLAGS[node.name])
     *sources, destination = node.arguments
     by_name = {heredoc.name: heredoc for heredoc in node.heredocs}
     if destination.startswith("<<") and (opened := parse_heredoc(destination)) and opened.name in by_name:
-        raise _Problem(f"{node.name} cannot accept a heredoc as a destination", mark=destination)
+        raise Problem(f"{node.name} cannot accept a heredoc as a destination", mark=destination)
     paths: list[str] = []
     heredocs: list[Heredoc] = []
     for source in sources:
@@ -292,15 +271,46 @@ def _copy(node: Node) -> Copy:
         tuple(paths),
         destination,
         tuple(heredocs),
-        flags.get("from", ""),
-        flags.get("chown", ""),
-        flags.get("chmod", ""),
+        one(flags, "from"),
+        one(flags, "chown"),
+        one(flags, "chmod"),
+        flags.get("exclude", ()),
+        one(flags, "parents") == "true",
+        one(flags, "link") == "true",
+        _checksum(one(flags, "checksum"), paths),
+        one(flags, "unpack") == "true" if "unpack" in flags else None,
     )
+
+
+def _checksum(text: str, sources: Sequence[str]) -> str:
+    if text and len(sources) != 1:
+        raise Problem("checksum can't be specified for multiple sources", mark="--checksum")
+    return text
+
+
+def _run(node: Node) -> Run:
+    flags = read_flags(node, ["mount", "network", "security"])
+    network, security = one(flags, "network"), one(flags, "security")
+    if network not in ("", "default", "none", "host"):
+        raise Problem(
+            f"unsupported network mode {quote(network)}", advice="default, none or host", mark=network
+        )
+    if security == "insecure":
+        raise Problem(
+            "security.insecure is not allowed", advice="a step has no more rights than a container has"
+        )
+    if security not in ("", "sandbox"):
+        raise Problem(f"security {quote(security)} is not supported", mark=security)
+    mounts = flags.get("mount", ())
+    for text in mounts:
+        if "$" not in text:
+            run_mount(text)  # what is wrong is said before anything is built
+    return Run(node, node.arguments, not node.is_json, node.heredocs, mounts, (), network)
 
 
 def _command(make: type[Command]) -> Callable[[Node], Command]:
     def read(node: Node) -> Command:
-        _flags(node)
+        read_flags(node)
         return make(node, node.arguments, not node.is_json, node.heredocs)
 
     return read
@@ -312,45 +322,46 @@ def _expose(node: Node) -> Expose:
 
 def _healthcheck(node: Node) -> Healthcheck:
     if not node.arguments:
-        raise _Problem("HEALTHCHECK requires at least one argument")
+        raise Problem("HEALTHCHECK requires at least one argument")
     kind, *command = node.arguments
     kind = kind.upper()
     if kind == "NONE":
         if command:
-            raise _Problem("HEALTHCHECK NONE takes no arguments")
-        _flags(node)
+            raise Problem("HEALTHCHECK NONE takes no arguments")
+        read_flags(node)
         return Healthcheck(node, ("NONE",))
-    flags = _flags(node, ["interval", "timeout", "start-period", "retries"])
+    flags = read_flags(node, ["interval", "timeout", "start-period", "start-interval", "retries"])
     if kind != "CMD":
-        raise _Problem(f"Unknown type {quote(kind)} in HEALTHCHECK (try CMD)", mark=node.arguments[0])
+        raise Problem(f"Unknown type {quote(kind)} in HEALTHCHECK (try CMD)", mark=node.arguments[0])
     if not command:
-        raise _Problem("Missing command after HEALTHCHECK CMD")
+        raise Problem("Missing command after HEALTHCHECK CMD")
     return Healthcheck(
         node,
         ("CMD" if node.is_json else "CMD-SHELL", *command),
         _duration("interval", flags),
         _duration("timeout", flags),
         _duration("start-period", flags),
-        _retries(flags.get("retries", "")),
+        _duration("start-interval", flags),
+        _retries(one(flags, "retries")),
     )
 
 
-def _duration(name: str, flags: Mapping[str, str]) -> int:
+def _duration(name: str, flags: Mapping[str, tuple[str, ...]]) -> int:
     """Go's notation for a length of time (`1m30s`) in nanoseconds."""
-    text = flags.get(name, "")
+    text = one(flags, name)
     if text in ("", "0"):
         return 0
     parts = _DURATION_PART.findall(text)
     if "".join(number + unit for number, unit in parts) != text:
         missing_unit = re.fullmatch(r"\d+\.?\d*", text)
-        raise _Problem(
+        raise Problem(
             f"time: {'missing unit in' if missing_unit else 'invalid'} duration {quote(text)}",
             advice=f"give the unit, for example --{name}={text}s" if missing_unit else None,
             mark=text,
         )
     length = int(sum(float(number) * _UNITS[unit] for number, unit in parts))
     if 0 < length < _MINIMUM_DURATION:
-        raise _Problem(f"Interval {quote(name)} cannot be less than 1ms", mark=text)
+        raise Problem(f"Interval {quote(name)} cannot be less than 1ms", mark=text)
     return length
 
 
@@ -358,23 +369,23 @@ def _retries(text: str) -> int:
     if not text:
         return 0
     if not re.fullmatch(r"[+-]?\d{1,10}", text):
-        raise _Problem(f"strconv.ParseInt: parsing {quote(text)}: invalid syntax", mark=text)
+        raise Problem(f"strconv.ParseInt: parsing {quote(text)}: invalid syntax", mark=text)
     if int(text) < 1:
-        raise _Problem(f"--retries must be at least 1 (not {int(text)})", mark=text)
+        raise Problem(f"--retries must be at least 1 (not {int(text)})", mark=text)
     return int(text)
 
 
 def _onbuild(node: Node) -> Onbuild:
     if node.trigger is None:
-        raise _Problem("ONBUILD requires at least one argument")
-    _flags(node)
+        raise Problem("ONBUILD requires at least one argument")
+    read_flags(node)
     name = node.trigger.name
     if name == "ONBUILD":
-        raise _Problem("Chaining ONBUILD via `ONBUILD ONBUILD` isn't allowed")
+        raise Problem("Chaining ONBUILD via `ONBUILD ONBUILD` isn't allowed")
     if name in ("MAINTAINER", "FROM"):
-        raise _Problem(f"{name} isn't allowed as an ONBUILD trigger", mark=node.trigger.keyword)
+        raise Problem(f"{name} isn't allowed as an ONBUILD trigger", mark=node.trigger.keyword)
     if name not in INSTRUCTIONS:
-        raise _Problem(
+        raise Problem(
             f"unknown instruction: {node.trigger.keyword}",
             advice=did_you_mean(name, INSTRUCTIONS),
             mark=node.trigger.keyword,
@@ -386,11 +397,11 @@ def _onbuild(node: Node) -> Onbuild:
 
 
 def _shell(node: Node) -> Shell:
-    _flags(node)
+    read_flags(node)
     if not node.arguments:
-        raise _Problem("SHELL requires at least one argument")
+        raise Problem("SHELL requires at least one argument")
     if not node.is_json:
-        raise _Problem(
+        raise Problem(
             "SHELL requires the arguments to be in JSON form", advice='for example SHELL ["/bin/sh", "-c"]'
         )
     return Shell(node, node.arguments)
@@ -399,7 +410,7 @@ def _shell(node: Node) -> Shell:
 def _volume(node: Node) -> Volume:
     paths = tuple(path.strip() for path in _at_least_one(node))
     if not all(paths):
-        raise _Problem("VOLUME specified can not be an empty string")
+        raise Problem("VOLUME specified can not be an empty string")
     return Volume(node, paths)
 
 
@@ -416,7 +427,7 @@ _READERS: Mapping[str, Callable[[Node], Instruction]] = {
     "LABEL": lambda node: Label(node, _pairs(node)),
     "MAINTAINER": lambda node: Maintainer(node, _exactly_one(node)),
     "ONBUILD": _onbuild,
-    "RUN": _command(Run),
+    "RUN": _run,
     "SHELL": _shell,
     "STOPSIGNAL": lambda node: Stopsignal(node, _exactly_one(node)),
     "USER": lambda node: User(node, _exactly_one(node)),

@@ -51,10 +51,13 @@ class BuildOptions:
 
 @dataclass(frozen=True)
 class FileMount:
-    """A file of the engine's that a RUN step sees at `destination`, read-only and executable."""
+    """What a RUN step sees at `destination`: a file or directory of the engine's, or (type "tmpfs") files in
+    memory."""
 
     source: Path
     destination: str
+    type: str = "bind"
+    options: Sequence[str] = ("ro",)
 
 
 @dataclass(frozen=True)

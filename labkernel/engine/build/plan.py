@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from labkernel.engine.build.arguments import BuildArguments
+from labkernel.engine.build.arguments import BuildArguments, platform_arguments
 from labkernel.engine.build.errors import did_you_mean
 from labkernel.engine.build.expansion import ExpansionError, expand
 from labkernel.engine.build.instructions import (
@@ -15,9 +15,11 @@ from labkernel.engine.build.instructions import (
     Instruction,
     Onbuild,
     OptionLabel,
+    Run,
     instruction,
 )
 from labkernel.engine.build.nodes import Dockerfile, Node
+from labkernel.engine.build.run_options import mounted_stage
 from labkernel.engine.errors import InvalidParameter
 
 
@@ -62,10 +64,13 @@ def make_plan(
     *,
     target: str = "",
     labels: Mapping[str, str] | None = None,
+    platform: str = "",
 ) -> Plan:
-    """Raises DockerfileError, and InvalidParameter for a target that is no stage."""
+    """`platform` is what TARGETPLATFORM says, "" for this machine's. Raises DockerfileError, and
+    InvalidParameter for a target that is no stage."""
     found_globals, unexpanded = _stages(dockerfile)
-    arguments = BuildArguments(build_args)
+    known = platform_arguments(platform)
+    arguments = BuildArguments(build_args, {**known, "TARGETSTAGE": target or "default"})
     for arg in found_globals:
         _declare_global(dockerfile, arg, arguments)
     stages = tuple(_expand_start(dockerfile, stage, arguments) for stage in unexpanded)
@@ -178,6 +183,13 @@ def _needed(stages: Sequence[Stage], last: int) -> tuple[int, ...]:
         stage = stages[index]
         sources = [stage.base] if not stage.base.isdigit() else []
         sources += [step.stage for step in stage.instructions if isinstance(step, Copy) and step.stage]
+        sources += [
+            mounted_stage(text)
+            for step in stage.instructions
+            if isinstance(step, Run)
+            for text in step.mount_flags
+            if mounted_stage(text)
+        ]
         for step in stage.instructions:
             # An ONBUILD of an earlier stage runs in the later stages that build on it.
             if isinstance(step, Onbuild) and step.node.trigger:

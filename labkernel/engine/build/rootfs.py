@@ -173,7 +173,7 @@ class Rootfs:
     ) -> None:
         lowers = [str(layer) for layer in layers]
         self.top = Directory("", None, None if upper is None else str(upper), lowers, overlay)
-        self._overlay = overlay
+        self.overlay = overlay
         self._keep_ownership = keep_ownership
         self._directory_times: dict[str, int] = {}
 
@@ -364,7 +364,7 @@ class Rootfs:
         """As overlayfs does with a directory that takes the place of something else."""
         descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            self._overlay.make_opaque(descriptor)
+            self.overlay.make_opaque(descriptor)
         finally:
             os.close(descriptor)
 

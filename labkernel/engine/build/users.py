@@ -1,10 +1,13 @@
-"""`--chown` and `--chmod`: names and numbers to owner and mode."""
+"""`--chown`: names and numbers to owner and group."""
 
 from __future__ import annotations
 
 import re
 from difflib import get_close_matches
 
+from labkernel.engine.build.copying import Ownership
+from labkernel.engine.build.instructions import Copy
+from labkernel.engine.build.modes import mode_change
 from labkernel.engine.build.rootfs import Owner, Rootfs
 from labkernel.engine.errors import InvalidParameter
 
@@ -48,8 +51,11 @@ def _failure(reason: str, hint: str) -> InvalidParameter:
     return InvalidParameter(f"unable to convert uid/gid chown string to host mapping: {reason}", hint=hint)
 
 
-def mode(text: str) -> int:
-    """An octal mode. Raises InvalidParameter."""
-    if not re.fullmatch(r"[0-7]{1,4}", text):
-        raise InvalidParameter(f"invalid chmod flag {text}", hint="write the mode in octal, for example 755")
-    return int(text, 8)
+def ownership(step: Copy, rootfs: Rootfs) -> Ownership:
+    """What `--chown` and `--chmod` ask for. Raises InvalidParameter."""
+    mode = mode_change(step.chmod) if step.chmod else None
+    if step.chown:
+        return Ownership(owner(step.chown, rootfs), mode)
+    # What comes from an image keeps its owners; the context's belong to whoever sent them, so they become
+    # root's.
+    return Ownership(None, mode) if step.stage else Ownership(mode=mode)

@@ -84,7 +84,7 @@ class LauncherRunner:
                 str(step.upper),
                 str(step.work),
             ),
-            mounts=[Mount(m.destination, str(m.source), options=("ro",)) for m in step.mounts],
+            mounts=[Mount(m.destination, str(m.source), m.type, m.options) for m in step.mounts],
         )
         (bundle / "config.json").write_text(json.dumps(runtime_spec(options)))
         pipes = [os.pipe(), os.pipe()]

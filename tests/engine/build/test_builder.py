@@ -353,7 +353,7 @@ def test_add_url_errors(workshop: Workshop, server: str, monkeypatch: pytest.Mon
             "unable to convert uid/gid chown string to host mapping: can't find uid for user nobdy: "
             "no such user: nobdy",
         ),
-        ("FROM busybox\nCOPY --chmod=u+x a.txt /\n", "invalid chmod flag u+x"),
+        ("FROM busybox\nCOPY --chmod=u+y a.txt /\n", "invalid chmod flag u+y"),
         (
             "FROM busybox\nCOPY a.txt /etc/passwd/x\n",
             "failed to copy files: cannot copy to non-directory: /etc/passwd/x",

@@ -101,7 +101,7 @@ def ours(text: str) -> Any:
             (
                 node.keyword,
                 node.trigger.keyword if node.trigger else None,
-                node.is_json,
+                inner.is_json,
                 "" if heredocs else node.original,
                 (node.line, node.end_line),
                 node.flags,
@@ -165,6 +165,94 @@ PIECES = [
 @example("COPY <<-\nEOF\n")
 @example("ADD []EOF\n")
 def test_agrees_on_anything(text: str) -> None:
+    assert ours(text) == theirs(text)
+
+
+def _lines(*parts: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
+    return st.tuples(*parts).map(" ".join)
+
+
+FLAGS = st.lists(
+    st.sampled_from(
+        [
+            "--from=build",
+            "--chown=1:2",
+            "--chmod=u=rwX,go=rX",
+            "--link",
+            "--parents",
+            "--exclude=**/*.md",
+            '--mount=type=cache,target=/c,"id=a b"',
+            "--mount=type=bind,rw,target='/x y'",
+            "--network=none",
+            "--start-interval=2s",
+            "--checksum=sha256:00",
+            "--keep-git-dir=true",
+            "--platform=$BUILDPLATFORM",
+        ]
+    ),
+    max_size=2,
+).map(" ".join)
+WORDS = st.lists(
+    st.sampled_from(
+        [
+            "a",
+            "/b/",
+            "a=b",
+            "a='b c'",
+            'a="b \\" c"',
+            "x\\ y",
+            "${x:-y z}",
+            "$x",
+            "as",
+            "CMD",
+            "NONE",
+            '["a", "b"]',
+            "[a]",
+            "&&",
+            "\\\n",
+            "\\\n # note\n",
+            "\\  \n\n",
+            "#x",
+        ]
+    ),
+    max_size=5,
+).map(" ".join)
+KEYWORDS = st.sampled_from([*INSTRUCTIONS, "run", "Copy", "ONBUILD RUN", "ONBUILD copy", "HEALTHCHECK CMD"])
+HEREDOCS = st.sampled_from(
+    [
+        "RUN <<A\nx $y\nA",
+        "COPY --chmod=600 <<A <<-'B' /d/\n1\nA\n\t2\n\tB",
+        'ADD <<"A" /f\n\\\nA',
+        "RUN 3<<A cat <<A >&3\n1\nA\n2\nA",
+        "RUN <<A\n#!/bin/sh\nRUN x\nA",
+        "RUN <<A",
+        "ONBUILD RUN <<A\nx\nA",
+        "ENV x=<<A",
+    ]
+)
+DIRECTIVES = st.sampled_from(
+    [
+        "",
+        "# syntax=x/y:1\n",
+        "# escape=`\n",
+        "#ESCAPE = \\\n",
+        "# check=skip=all;error=true\n",
+        "# a=b\n",
+        "\ufeff",
+    ]
+)
+DOCKERFILES = st.tuples(
+    st.lists(DIRECTIVES, max_size=3).map("".join),
+    st.lists(
+        st.one_of(_lines(KEYWORDS, FLAGS, WORDS), HEREDOCS, st.just(""), st.just("  # note")), max_size=8
+    ).map("\n".join),
+    st.sampled_from(["", "\n", "\r\n"]),
+).map("".join)
+
+
+@settings(max_examples=400, deadline=None)
+@given(DOCKERFILES)
+def test_agrees_on_what_looks_like_a_dockerfile(text: str) -> None:
     assert ours(text) == theirs(text)
 
 

@@ -47,11 +47,3 @@ def test_an_image_without_users_knows_numbers(tmp_path: Path) -> None:
     assert users.owner("1:2", empty) == (1, 2)
     with pytest.raises(InvalidParameter, match="no such user"):
         users.owner("root", empty)
-
-
-def test_modes() -> None:
-    assert users.mode("755") == 0o755
-    assert users.mode("4711") == 0o4711
-    for text in ("u+x", "888", "", "77777"):
-        with pytest.raises(InvalidParameter, match="invalid chmod flag"):
-            users.mode(text)

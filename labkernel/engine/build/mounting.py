@@ -1,0 +1,195 @@
+"""What `RUN --mount` shows to a step: caches that persist, files of the context or a stage, files in memory.
+
+A cache belongs to no image: it lies in the store beside the layers, found by its id. Mount points that a step
+needs are no part of its layer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import posixpath
+import stat
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from pathlib import Path
+
+from labkernel.engine.build.container_config import joined_path
+from labkernel.engine.build.copying import Ownership, Source, copy, source_at
+from labkernel.engine.build.instructions import Run
+from labkernel.engine.build.interface import FileMount
+from labkernel.engine.build.rootfs import ROOT, Rootfs
+from labkernel.engine.build.run_options import RunMount
+from labkernel.engine.build.sources import File, SourceTree
+from labkernel.engine.build.threads import in_thread
+from labkernel.engine.image.store import Store
+from labkernel.engine.image.tarformat import DIRECTORY
+
+
+class CacheMounts:
+    """The directories of `--mount=type=cache`, and who uses them now."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._root = store.root / "cache-mounts"
+        self._locks: dict[str, asyncio.Lock] = {}
+        self._users: Counter[Path] = Counter()
+
+    async def directories(
+        self,
+        mounts: Sequence[RunMount],
+        sources: Sequence[Source | None],
+        place: Path,
+        held: AsyncExitStack,
+    ) -> list[Path | None]:
+        """Where each mount's files are: `sources` copied below `place`, or what a cache has kept. Caches are
+        in use until `held` is closed."""
+        return [
+            await self._directory(mount, source, place / f"mount-{number}", held)
+            for number, (mount, source) in enumerate(zip(mounts, sources, strict=True))
+        ]
+
+    async def _directory(
+        self, mount: RunMount, source: Source | None, place: Path, held: AsyncExitStack
+    ) -> Path | None:
+        if mount.type == "tmpfs":
+            return None
+        if mount.type == "cache":
+            path, is_new = await held.enter_async_context(self._use(mount))
+        else:
+            place.mkdir()
+            path, is_new = place, True
+        if source is None or not is_new:
+            return path
+        target = Rootfs(
+            (), upper=path, overlay=self._store.overlay, keep_ownership=self._store.keep_ownership
+        )
+        is_directory = source.found.file.type == DIRECTORY
+        destination = "/" if is_directory else f"/{source.name}"
+        ownership = Ownership(None if mount.stage else ROOT)
+        await in_thread(copy, target, [source], destination, ownership)
+        return path if is_directory or mount.type == "cache" else path / source.name
+
+    @asynccontextmanager
+    async def _use(self, mount: RunMount) -> AsyncIterator[tuple[Path, bool]]:
+        """The directory of a cache, and whether it is new. `locked` waits for the one who has it, `private`
+        takes another that is free."""
+        name = hashlib.sha256(mount.id.encode()).hexdigest()
+        if mount.sharing != "locked":
+            with self._taken(mount, name) as found:
+                yield found
+            return
+        lock = self._locks.setdefault(name, asyncio.Lock())
+        async with lock:
+            with self._taken(mount, name) as found:
+                yield found
+
+    @contextmanager
+    def _taken(self, mount: RunMount, name: str) -> Iterator[tuple[Path, bool]]:
+        path, number = self._root / name, 0
+        while mount.sharing == "private" and self._users[path]:
+            number += 1
+            path = self._root / f"{name}-{number}"
+        is_new = not path.exists()
+        if is_new:
+            self._root.mkdir(mode=0o700, exist_ok=True)
+            path.mkdir()
+            if self._store.keep_ownership:
+                os.chown(path, mount.uid, mount.gid)
+            path.chmod(mount.mode)
+        self._users[path] += 1
+        try:
+            yield path, is_new
+        finally:
+            self._users[path] -= 1
+
+
+class MountPoints:
+    """The places in a step's root file system at which something is mounted: made before, removed after."""
+
+    def __init__(self, rootfs: Rootfs, upper: Path) -> None:
+        self._rootfs = rootfs
+        self._upper = upper
+        self._before = set(_directories(upper))
+        self._files: list[str] = []
+
+    def make(self, target: str, *, is_directory: bool) -> None:
+        """Raises OSError, NotADirectoryError among them."""
+        if is_directory:
+            self._rootfs.make_directories(target)
+            return
+        if self._rootfs.resolve(target).exists:
+            return
+        above = self._rootfs.make_directories(posixpath.dirname(target))
+        self._files.append(self._rootfs.put(above, posixpath.basename(target), File(), (0, 0)))
+
+    def made(self) -> list[str]:
+        """The directories that came into the upper one with them, the deepest first."""
+        return [path for path in _directories(self._upper) if path not in self._before]
+
+    def remove(self, made: list[str]) -> None:
+        """Take away what the step has not made its own: it wrote into it, or changed owner or mode."""
+        for file in self._files:
+            with suppress(OSError):
+                status = os.lstat(file)
+                if stat.S_ISREG(status.st_mode) and status.st_size == 0:
+                    os.unlink(file)
+        for path in made:
+            with suppress(OSError):
+                if self._is_changed(path):
+                    continue
+                os.rmdir(path)
+
+    def _is_changed(self, path: str) -> bool:
+        below = Rootfs([Path(layer) for layer in self._rootfs.top.lowers], overlay=self._rootfs.overlay).find(
+            os.path.relpath(path, self._upper)
+        )
+        now = os.lstat(path)
+        if below is None:
+            return False
+        return (below.file.mode, below.file.uid, below.file.gid) != (
+            stat.S_IMODE(now.st_mode),
+            now.st_uid,
+            now.st_gid,
+        )
+
+
+async def mount_sources(
+    step: Run, tree: Callable[[str], Awaitable[SourceTree]]
+) -> tuple[list[str], list[Source | None]]:
+    """What cache and history know of a step's flags, and for each mount what it shows of a tree (`tree` finds
+    it by the name of a stage or an image, "" is the context). Raises InvalidParameter."""
+    shown = [f"--network={step.network}"] if step.network else []
+    sources: list[Source | None] = []
+    for mount in step.mounts:
+        shown.append(f"--mount={mount.text}")
+        source = None
+        if mount.type == "bind" or mount.stage:
+            source = await in_thread(source_at, await tree(mount.stage), mount.source or "/")
+            if mount.type == "bind":
+                shown.append(source.key)
+        sources.append(source)
+    return shown, sources
+
+
+def mounted(
+    mounts: Sequence[RunMount], paths: Sequence[Path | None], points: MountPoints, workdir: str
+) -> list[FileMount]:
+    """The mounts as the runner wants them, their mount points made; no path for files in memory."""
+    found: list[FileMount] = []
+    for mount, path in zip(mounts, paths, strict=True):
+        target = joined_path(workdir, mount.target)
+        points.make(target, is_directory=path is None or path.is_dir())
+        if path is None:
+            size = (f"size={mount.size}",) if mount.size else ()
+            found.append(FileMount(Path("tmpfs"), target, "tmpfs", ("nosuid", "nodev", "mode=1777", *size)))
+        else:
+            found.append(FileMount(path, target, "bind", ("ro",) if mount.is_read_only else ()))
+    return found
+
+
+def _directories(top: Path) -> list[str]:
+    """All below a directory, the deepest first."""
+    return [path for path, _, _ in os.walk(top, topdown=False) if path != str(top)]
