@@ -147,9 +147,8 @@ def test_a_client_without_certificate_is_refused(place: Place) -> None:
     assert plain.stdout != "OK"
 
 
+@pytest.mark.parametrize("place", ["labkernel"], indirect=True)
 def test_status_names_every_address(place: Place) -> None:
-    if place.daemon.kind == "dockerd":
-        pytest.skip("a command of labkernel's own")
     ran = place.run(
         *(sys.executable, "-m", "labkernel", "engine", "status"),
         *("--root", str(place.daemon.root), "--host", place.daemon.url),

@@ -117,6 +117,7 @@ def _receive(store: Store, tar: BinaryIO) -> BuildContext:
 
 
 async def prune(engine: Engine, request: Request) -> Answer:
-    """Steps are images here, as in dockerd's classic builder: there is no other cache to prune."""
+    """Steps are images here, as in dockerd's classic builder; what a cache mount kept is none."""
     engine.builder.records.prune(engine.images.has)
-    return Response.json({"CachesDeleted": None, "SpaceReclaimed": 0})
+    names, freed = await engine.builder.caches.prune()
+    return Response.json({"CachesDeleted": names or None, "SpaceReclaimed": freed})

@@ -26,6 +26,7 @@ from labkernel.engine.build.sources import File, SourceTree
 from labkernel.engine.build.threads import in_thread
 from labkernel.engine.image.store import Store
 from labkernel.engine.image.tarformat import DIRECTORY
+from labkernel.engine.linux import trees
 
 
 class CacheMounts:
@@ -57,24 +58,55 @@ class CacheMounts:
         if mount.type == "tmpfs":
             return None
         if mount.type == "cache":
-            path, is_new = await held.enter_async_context(self._use(mount))
-        else:
-            place.mkdir()
-            path, is_new = place, True
-        if source is None or not is_new:
+            path = await held.enter_async_context(self._use(mount))
+            await self._make(path, mount, source)
             return path
+        place.mkdir()
+        if source is None:
+            return place
+        await self._fill(place, mount, source)
+        return place if source.found.file.type == DIRECTORY else place / source.name
+
+    async def _make(self, path: Path, mount: RunMount, source: Source | None) -> None:
+        """The directory of a cache, with its first content: there as a whole, or not at all."""
+        async with self._locks.setdefault(f"{path.name} made", asyncio.Lock()):
+            if path.exists():
+                return
+            self._root.mkdir(mode=0o700, exist_ok=True)
+            place = await in_thread(self._store.new_temporary)
+            try:
+                if self._store.keep_ownership:
+                    os.chown(place, mount.uid, mount.gid)
+                place.chmod(mount.mode)
+                if source is not None:
+                    await self._fill(place, mount, source)
+            except BaseException:
+                await in_thread(trees.remove, place)
+                raise
+            place.rename(path)
+
+    async def _fill(self, place: Path, mount: RunMount, source: Source) -> None:
         target = Rootfs(
-            (), upper=path, overlay=self._store.overlay, keep_ownership=self._store.keep_ownership
+            (), upper=place, overlay=self._store.overlay, keep_ownership=self._store.keep_ownership
         )
-        is_directory = source.found.file.type == DIRECTORY
-        destination = "/" if is_directory else f"/{source.name}"
-        ownership = Ownership(None if mount.stage else ROOT)
-        await in_thread(copy, target, [source], destination, ownership)
-        return path if is_directory or mount.type == "cache" else path / source.name
+        destination = "/" if source.found.file.type == DIRECTORY else f"/{source.name}"
+        await in_thread(copy, target, [source], destination, Ownership(None if mount.stage else ROOT))
+
+    async def prune(self) -> tuple[list[str], int]:
+        """Remove the caches that no step is using: their names, and the bytes that were in them."""
+        if not self._root.exists():
+            return [], 0
+        place = await in_thread(self._store.new_temporary)
+        taken = [name for name in os.listdir(self._root) if not self._users[self._root / name]]
+        for name in taken:  # at once, so that no step begins with one of them meanwhile
+            (self._root / name).rename(place / name)
+        freed = await in_thread(trees.size, place)
+        await in_thread(trees.remove, place)
+        return sorted(taken), freed
 
     @asynccontextmanager
-    async def _use(self, mount: RunMount) -> AsyncIterator[tuple[Path, bool]]:
-        """The directory of a cache, and whether it is new. `locked` waits for the one who has it, `private`
+    async def _use(self, mount: RunMount) -> AsyncIterator[Path]:
+        """Where a cache is, or will be. `locked` waits for the one who has it, `private`
         takes another that is free."""
         name = hashlib.sha256(mount.id.encode()).hexdigest()
         if mount.sharing != "locked":
@@ -87,21 +119,14 @@ class CacheMounts:
                 yield found
 
     @contextmanager
-    def _taken(self, mount: RunMount, name: str) -> Iterator[tuple[Path, bool]]:
+    def _taken(self, mount: RunMount, name: str) -> Iterator[Path]:
         path, number = self._root / name, 0
         while mount.sharing == "private" and self._users[path]:
             number += 1
             path = self._root / f"{name}-{number}"
-        is_new = not path.exists()
-        if is_new:
-            self._root.mkdir(mode=0o700, exist_ok=True)
-            path.mkdir()
-            if self._store.keep_ownership:
-                os.chown(path, mount.uid, mount.gid)
-            path.chmod(mount.mode)
         self._users[path] += 1
         try:
-            yield path, is_new
+            yield path
         finally:
             self._users[path] -= 1
 
