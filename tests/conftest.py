@@ -15,8 +15,8 @@ import pytest
 
 from tests.support.catalog_images import make_archive
 from tests.support.daemons import Daemon, running
-from tests.support.order import Scheduling, in_order, needs_screens
-from tests.support.shared import begin, end, exclusive, shared_file
+from tests.support.order import Scheduling, in_order
+from tests.support.shared import begin, end, shared_file
 from tests.support.throwaway_user import throwaway_user
 
 
@@ -37,15 +37,6 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Scheduling:
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items[:] = in_order(items)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def screens_one_by_one(request: pytest.FixtureRequest) -> Iterator[None]:
-    if not needs_screens(request.node.nodeid):
-        yield
-        return
-    with exclusive("screens"):
-        yield
 
 
 @pytest.fixture(scope="session")

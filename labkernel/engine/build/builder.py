@@ -10,8 +10,8 @@ import asyncio
 import errno
 import posixpath
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -57,7 +57,7 @@ from labkernel.engine.build.steps import (
     new_container_id,
     short_id,
 )
-from labkernel.engine.build.threads import in_thread
+from labkernel.engine.build.threads import in_thread, temporary
 from labkernel.engine.build.users import ownership
 from labkernel.engine.build.wasted import wasted_bytes
 from labkernel.engine.errors import EngineError, InvalidParameter, System
@@ -348,16 +348,6 @@ class _Build:
 
         at.image = await in_thread(work)
 
-    @asynccontextmanager
-    async def _temporary(self) -> AsyncIterator[Path]:
-        """A temporary directory of the store; removing it may take long, so a thread does it."""
-        manager = self._store.temporary()
-        place = manager.__enter__()
-        try:
-            yield place
-        finally:
-            await in_thread(manager.__exit__, None, None, None)
-
     def _rootfs(self, image: Image | None, upper: Path | None = None) -> Rootfs:
         layers = self._store.layers.directories(image.chain_id if image else None)
         return Rootfs(
@@ -376,7 +366,7 @@ class _Build:
     # --- COPY and ADD
 
     async def _copy(self, at: _Position, step: Copy) -> None:
-        async with self._temporary() as place:
+        async with temporary(self._store) as place:
             sources = [
                 *await self._sources(at, step, place),
                 *Heredocs({h.name: h.text.encode("utf-8", "replace") for h in step.heredocs}).sources(),
@@ -490,7 +480,7 @@ class _Build:
     async def _run(self, at: _Position, step: Run) -> None:
         state = at.state
         arguments = state.arguments.for_environment(state.env)
-        async with self._temporary() as place, AsyncExitStack() as held:
+        async with temporary(self._store) as place, AsyncExitStack() as held:
             args, script, mounts = command(step, state, place)
             shown, binds = await mount_sources(step, lambda name: self._tree(at, name))
             recorded_command = recorded([*shown, *args, *script], arguments, state.arguments)

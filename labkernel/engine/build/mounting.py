@@ -13,7 +13,7 @@ import posixpath
 import stat
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, nullcontext, suppress
 from pathlib import Path
 
 from labkernel.engine.build.container_config import joined_path
@@ -23,7 +23,7 @@ from labkernel.engine.build.interface import FileMount
 from labkernel.engine.build.rootfs import ROOT, Rootfs
 from labkernel.engine.build.run_options import RunMount
 from labkernel.engine.build.sources import File, SourceTree
-from labkernel.engine.build.threads import in_thread
+from labkernel.engine.build.threads import in_thread, temporary
 from labkernel.engine.image.store import Store
 from labkernel.engine.image.tarformat import DIRECTORY
 from labkernel.engine.linux import trees
@@ -73,17 +73,15 @@ class CacheMounts:
             if path.exists():
                 return
             self._root.mkdir(mode=0o700, exist_ok=True)
-            place = await in_thread(self._store.new_temporary)
-            try:
+            async with temporary(self._store) as place:
+                made = place / "cache"
+                made.mkdir()
                 if self._store.keep_ownership:
-                    os.chown(place, mount.uid, mount.gid)
-                place.chmod(mount.mode)
+                    os.chown(made, mount.uid, mount.gid)
+                made.chmod(mount.mode)
                 if source is not None:
-                    await self._fill(place, mount, source)
-            except BaseException:
-                await in_thread(trees.remove, place)
-                raise
-            place.rename(path)
+                    await self._fill(made, mount, source)
+                made.rename(path)
 
     async def _fill(self, place: Path, mount: RunMount, source: Source) -> None:
         target = Rootfs(
@@ -96,25 +94,19 @@ class CacheMounts:
         """Remove the caches that no step is using: their names, and the bytes that were in them."""
         if not self._root.exists():
             return [], 0
-        place = await in_thread(self._store.new_temporary)
-        taken = [name for name in os.listdir(self._root) if not self._users[self._root / name]]
-        for name in taken:  # at once, so that no step begins with one of them meanwhile
-            (self._root / name).rename(place / name)
-        freed = await in_thread(trees.size, place)
-        await in_thread(trees.remove, place)
-        return sorted(taken), freed
+        async with temporary(self._store) as place:
+            taken = [name for name in os.listdir(self._root) if not self._users[self._root / name]]
+            for name in taken:  # at once, so that no step begins with one of them meanwhile
+                (self._root / name).rename(place / name)
+            return sorted(taken), await in_thread(trees.size, place)
 
     @asynccontextmanager
     async def _use(self, mount: RunMount) -> AsyncIterator[Path]:
         """Where a cache is, or will be. `locked` waits for the one who has it, `private`
         takes another that is free."""
         name = hashlib.sha256(mount.id.encode()).hexdigest()
-        if mount.sharing != "locked":
-            with self._taken(mount, name) as found:
-                yield found
-            return
-        lock = self._locks.setdefault(name, asyncio.Lock())
-        async with lock:
+        is_locked = mount.sharing == "locked"
+        async with self._locks.setdefault(name, asyncio.Lock()) if is_locked else nullcontext():
             with self._taken(mount, name) as found:
                 yield found
 

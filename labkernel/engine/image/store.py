@@ -95,7 +95,7 @@ class Store:
         database.create_tables(layers.SCHEMA + _IMAGES_SCHEMA)
         self.blobs = Blobs(root / "blobs" / "sha256")
         self.layers = Layers(
-            root / "layers", self.new_temporary, database, self.blobs, self.overlay, keep_ownership
+            root / "layers", self._new_temporary, database, self.blobs, self.overlay, keep_ownership
         )
         for store in lower:
             self._link(store)
@@ -104,14 +104,13 @@ class Store:
     @contextmanager
     def temporary(self) -> Iterator[Path]:
         """An empty directory on the layers' file system, removed at the end and at the next open."""
-        place = self.new_temporary()
+        place = self._new_temporary()
         try:
             yield place
         finally:
             trees.remove(place)
 
-    def new_temporary(self) -> Path:
-        """The same for the caller to remove."""
+    def _new_temporary(self) -> Path:
         place = Path(tempfile.mkdtemp(dir=self._temporary_directory))
         # It may become a layer: the root directory of a container's file system.
         place.chmod(0o755)
