@@ -6,6 +6,8 @@ import hashlib
 import os
 from pathlib import Path
 
+from labkernel.commands.process_start import started
+
 _STANDING = ("containers here do not reach the outside world",)
 """How warnings begin that are about the engine, and not about what was asked for."""
 
@@ -27,13 +29,12 @@ def _is_first_of_session(name: str) -> bool:
     """Leave a mark for the other commands of this shell, where the user has a directory that goes when they
     log out. In doubt it is told again."""
     directory = os.environ.get("XDG_RUNTIME_DIR")
-    if not directory:
+    leader = os.getsid(0)
+    start = started(leader)
+    if not directory or not start:
         return True
     try:
-        leader = os.getsid(0)
-        # Field 22, when it started (proc_pid_stat(5)): session numbers are given again.
-        started = Path(f"/proc/{leader}/stat").read_text().rpartition(")")[2].split()[19]
-        Path(directory, f"labkernel-told-{leader}-{started}-{name}").touch(0o600, exist_ok=False)
+        Path(directory, f"labkernel-told-{leader}-{start}-{name}").touch(0o600, exist_ok=False)
     except FileExistsError:
         return False
     except OSError:

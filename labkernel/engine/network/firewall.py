@@ -56,13 +56,40 @@ class BridgeRules:
     masquerade: bool = True
 
 
-class Firewall:
-    """The table. Raises OSError where the kernel has no nftables, no NAT, or no owned tables (Linux 5.12)."""
+Bridge = tuple[BridgeRules, ipaddress.IPv4Network | ipaddress.IPv6Network]
+
+
+class _Table:
+    """A table and the bridges that it has rules for."""
 
     def __init__(self, table: str, netlink: NetlinkSocket) -> None:
         self._table = table
         self._netlink = netlink
-        self._bridges: dict[str, tuple[BridgeRules, ipaddress.IPv4Network]] = {}
+        self._bridges: dict[str, Bridge] = {}
+
+    def add_bridge(self, rules: BridgeRules, subnet: ipaddress.IPv4Network | ipaddress.IPv6Network) -> None:
+        """Let a bridge's containers out, and in to them only answers and what they published."""
+        self._change({**self._bridges, rules.interface: (rules, subnet)})
+
+    def remove_bridge(self, rules: BridgeRules) -> None:
+        left = {name: bridge for name, bridge in self._bridges.items() if name != rules.interface}
+        if left != self._bridges:
+            self._change(left)
+
+    def _change(self, bridges: dict[str, Bridge]) -> None:
+        self._write([*bridges.values()])
+        self._bridges = bridges
+
+    def _write(self, bridges: Sequence[Bridge]) -> None:
+        """Write the chains that depend on the bridges anew."""
+        raise NotImplementedError
+
+
+class Firewall(_Table):
+    """The table. Raises OSError where the kernel has no nftables, no NAT, or no owned tables (Linux 5.12)."""
+
+    def __init__(self, table: str, netlink: NetlinkSocket) -> None:
+        super().__init__(table, netlink)
         # Loopback addresses cannot leave the machine, so what comes from one is the engine's listener's.
         not_loopback = destination_within(LOOPBACK, not_=True)
         nftables.commit(
@@ -94,27 +121,16 @@ class Firewall:
             )
         ]
 
-    def add_bridge(self, rules: BridgeRules, subnet: ipaddress.IPv4Network) -> None:
-        """Let a bridge's containers out, and in to them only what they asked for or published."""
-        self._change({**self._bridges, rules.interface: (rules, subnet)})
-
-    def remove_bridge(self, rules: BridgeRules) -> None:
-        left = {name: bridge for name, bridge in self._bridges.items() if name != rules.interface}
-        if left != self._bridges:
-            self._change(left)
-
-    def _change(self, bridges: dict[str, tuple[BridgeRules, ipaddress.IPv4Network]]) -> None:
-        """Write the three chains anew, for these bridges."""
+    def _write(self, bridges: Sequence[Bridge]) -> None:
         # Sent back by the way it came, a packet would meet its own address; the engine's listener answers it.
         accept = verdict(nftables.NF_ACCEPT)
-        untouched = [("prerouting", (comes_in_by(rules.interface), accept)) for rules, _ in bridges.values()]
+        untouched = [("prerouting", (comes_in_by(rules.interface), accept)) for rules, _ in bridges]
         written = [
             new_rule(self._table, chain, *expressions)
-            for chain, expressions in [*untouched, *_passage([*bridges.values()])]
+            for chain, expressions in [*untouched, *_passage(bridges)]
         ]
         flushes = [nftables.flush_chain(self._table, chain) for chain in (*PASSAGE, "prerouting")]
         nftables.commit(self._netlink, *flushes, *written, *self._published("prerouting"))
-        self._bridges = bridges
 
     def publish(self, host_ip: str, host_port: int, address: ipaddress.IPv4Address, port: int) -> None:
         """Send TCP connections to a host port on to a container. `host_ip` "0.0.0.0" is any address."""
@@ -142,43 +158,31 @@ class Firewall:
         self._netlink.close()
 
 
-class Firewall6:
+class Firewall6(_Table):
     """The table for IPv6: as `Firewall`, without published ports, which the engine's listeners serve.
 
     It has the same owner, so it vanishes with that one's netlink socket. Raises OSError as that does.
     """
 
     def __init__(self, table: str, netlink: NetlinkSocket) -> None:
-        self._table = table
-        self._netlink = netlink
-        self._bridges: dict[str, tuple[BridgeRules, ipaddress.IPv6Network]] = {}
+        super().__init__(table, netlink)
         nftables.commit(
             netlink,
             nftables.new_owned_table(table, family=_IPV6),
             *(new_base_chain(table, name, *place, family=_IPV6) for name, place in PASSAGE.items()),
         )
 
-    def add_bridge(self, rules: BridgeRules, subnet: ipaddress.IPv6Network) -> None:
-        """Let a bridge's containers out, and in to them only answers."""
-        self._change({**self._bridges, rules.interface: (rules, subnet)})
-
-    def remove_bridge(self, rules: BridgeRules) -> None:
-        left = {name: bridge for name, bridge in self._bridges.items() if name != rules.interface}
-        if left != self._bridges:
-            self._change(left)
-
-    def _change(self, bridges: dict[str, tuple[BridgeRules, ipaddress.IPv6Network]]) -> None:
+    def _write(self, bridges: Sequence[Bridge]) -> None:
         flushes = [nftables.flush_chain(self._table, chain, family=_IPV6) for chain in PASSAGE]
         written = [
             new_rule(self._table, chain, *expressions, family=_IPV6)
-            for chain, expressions in _passage([*bridges.values()])
+            for chain, expressions in _passage(bridges)
         ]
         nftables.commit(self._netlink, *flushes, *written)
-        self._bridges = bridges
 
 
 def _passage(
-    bridges: Sequence[tuple[BridgeRules, ipaddress.IPv4Network | ipaddress.IPv6Network]],
+    bridges: Sequence[Bridge],
 ) -> list[tuple[str, tuple[bytes, ...]]]:
     """The rules of the chains in `PASSAGE`, each with its chain's name: what passes between the bridges and
     elsewhere.

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from labkernel.commands.process_start import started
 from labkernel.grading.sandbox.limits import Limits, SandboxError
 
 if TYPE_CHECKING:
@@ -118,17 +119,9 @@ def _existing(paths: Sequence[str]) -> list[str]:
 
 def _mark() -> str:
     """This run: a process and when it was started, since numbers are used again."""
-    return f"{os.getpid()}-{_started(os.getpid())}"
+    return f"{os.getpid()}-{started(os.getpid())}"
 
 
 def _is_alive(mark: str) -> bool:
-    pid, _, started = mark.partition("-")
-    return pid.isdigit() and _started(int(pid)) == started
-
-
-def _started(pid: int) -> str:
-    """The process's start time in clock ticks since boot (proc(5)), "" where there is none."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
-    except OSError:
-        return ""
+    pid, _, start = mark.partition("-")
+    return pid.isdigit() and started(int(pid)) == start
