@@ -53,6 +53,16 @@ class Plan:
         """What `Step 1/n` counts up to."""
         return len(self.globals) + sum(1 + len(self.stages[i].instructions) for i in self.needed)
 
+    def number(self, stage: Stage) -> int:
+        """The step that a needed stage's FROM is, counted as in `Step 1/n`."""
+        earlier = [self.stages[i] for i in self.needed if i < stage.index]
+        return len(self.globals) + sum(1 + len(other.instructions) for other in earlier) + 1
+
+    def base_stage(self, stage: Stage) -> Stage | None:
+        """The stage that FROM names; None if it is an image."""
+        earlier = self.stage(stage.base, stage.index)
+        return earlier if earlier is not None and earlier.name == stage.base.lower() else None
+
     def stage(self, name: str, before: int) -> Stage | None:
         """The earlier stage that a name or a number means; None if it is none."""
         return _find(self.stages, name, before)
