@@ -7,13 +7,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: lab test lint bench clean
+.PHONY: lab test lint bench clean packages ready
 
 lab: $(VENV)/.lab
 	@$(BIN)/labkernel lab
 
-test: $(VENV)/.test
-	@$(BIN)/python tests/support/system_packages.py
+test:
+	@$(MAKE) --no-print-directory -j2 ready  # each waits for a network of its own
 	@$(BIN)/python -m compileall -q labkernel tests  # once, not in each of a thousand processes
 	@$(BIN)/python -m pytest -n 3 --no-loadscope-reorder
 
@@ -22,9 +22,13 @@ lint: $(VENV)/.test
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 
-bench: $(VENV)/.test
-	@$(BIN)/python tests/support/system_packages.py
+bench: ready
 	@$(BIN)/python -m tests.bench
+
+ready: $(VENV)/.test packages
+
+packages: $(BIN)/python
+	@$(BIN)/python tests/support/system_packages.py
 
 clean:
 	@rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -10,7 +10,7 @@ from typing import Any
 from tests.grading.conftest import Grader
 from tests.grading.submitted import ASSIGNMENT, CHECKS, POINTS, RIGHT, answered, as_given, write_notebook
 
-LOOP = "while True: pass"
+LOOP = "import time\nwhile True: time.sleep(1)"  # one that spins is in test_sandbox, and is enough
 MEMORY = "taken = []\nwhile True: taken.append(bytearray(10 << 20))"
 FORK = "import os\nwhile True: os.fork()"
 GIGABYTE = f"{RIGHT['visit']}\nimport sys\nfor _ in range(1 << 10): sys.stdout.write('y' * (1 << 20))"

@@ -27,8 +27,8 @@ from labkernel.engine.errors import System, Unavailable
 # The names that the OCI image-spec takes from Go, by Debian's.
 _OCI_ARCHITECTURES = {"armhf": ("arm", "v7"), "i386": ("386", ""), "ppc64el": ("ppc64le", "")}
 
-# Not needed to run dpkg, and half of all files: dpkg unpacks them when its turn comes.
-_UNNEEDED_AT_FIRST = ("usr/share/doc/", "usr/share/man/", "usr/share/locale/", "usr/share/info/")
+# Not needed to run dpkg, and half of all files: dpkg unpacks them when its turn comes, or leaves them out.
+_UNNEEDED_AT_FIRST = tuple(f"usr/share/{name}/" for name in ("doc", "man", "locale", "info", "lintian"))
 
 _DEBS = "var/cache/apt/archives"
 
