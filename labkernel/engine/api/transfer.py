@@ -41,6 +41,7 @@ class _BodyReader(io.RawIOBase):
         self._changed = threading.Condition()
         self._ended = False
         self._lost = False
+        self._full = False
         self.taken = asyncio.Event()
         self._loop = asyncio.get_running_loop()
 
@@ -50,7 +51,7 @@ class _BodyReader(io.RawIOBase):
         self.taken.clear()
         with self._changed:
             self._chunks.append(memoryview(chunk))
-            full = len(self._chunks) > _IN_FLIGHT
+            full = self._full = len(self._chunks) > _IN_FLIGHT
             self._changed.notify()
         if full:
             await self.taken.wait()
@@ -78,7 +79,8 @@ class _BodyReader(io.RawIOBase):
             buffer[:size] = chunk[:size]
             if size == len(chunk):
                 self._chunks.popleft()
-                if len(self._chunks) <= _IN_FLIGHT // 2:
+                if self._full and len(self._chunks) <= _IN_FLIGHT // 2:
+                    self._full = False
                     self._loop.call_soon_threadsafe(self.taken.set)
             else:
                 self._chunks[0] = chunk[size:]
