@@ -13,6 +13,7 @@ from pathlib import Path
 from tests.bench.grading import plain_notebooks
 from tests.bench.measure import Row, alternated, seconds
 from tests.bench.places import Crun
+from tests.bench.registry import push_and_pull
 from tests.differential.scenarios.files import archive
 from tests.support.daemons import Daemon
 
@@ -185,6 +186,7 @@ ROWS = {
     "cached": cached_rebuild,
     "run": run_steps,
     "copy": copy_tree,
+    "registry": push_and_pull,
     "idle": idle_containers,
     "import": importing,
     "grading": plain_notebooks,
