@@ -281,22 +281,22 @@ def _trim(value: str, word: str, operator: str) -> str:
 
 
 def _substitute(value: str, glob: list[str | None], replacement: str, everywhere: bool) -> str:
+    """The longest match from the left replaced, or all of them; nothing is matched, and so put in, right
+    behind a match."""
     result: list[str] = []
-    position = 0
+    position, last = 0, -1
     while position <= len(value):
-        ends = _match_ends(glob, value, position)
-        end = max(ends, default=position)
-        if ends:
+        end = max(_match_ends(glob, value, position), default=-1)
+        if end > position or (end == position and end != last):
             result.append(replacement)
-        if end == position:
+            if not everywhere:
+                return "".join(result) + value[end:]
+        if end > position:
+            position = last = end
+        else:
             result.append(value[position : position + 1])
-            end += 1
-        position = end
-        if ends and not everywhere:
-            break
-        if position == len(value):
-            break
-    return "".join(result) + value[position:]
+            position, last = position + 1, end
+    return "".join(result)
 
 
 def _glob(word: str) -> list[str | None]:
@@ -321,13 +321,29 @@ def _glob(word: str) -> list[str | None]:
 
 def _match_ends(glob: list[str | None], value: str, start: int) -> set[int]:
     """Every place where a match that begins at `start` may end; linear in both lengths, as backtracking
-    is not."""
+    is not. As in Docker, and other than in a shell, a wildcard stands for no line break."""
     places = {start}
     for part in glob:
         if not places:
             break
         if part is None:
-            places = set(range(min(places), len(value) + 1))
+            places = _rest_of_lines(value, places)
         else:
-            places = {p + 1 for p in places if p < len(value) and part in ("", value[p])}
+            places = {
+                p + 1
+                for p in places
+                if p < len(value) and (part == value[p] or (part == "" and value[p] != "\n"))
+            }
     return places
+
+
+def _rest_of_lines(value: str, places: set[int]) -> set[int]:
+    """The places, and those behind each up to the end of its line."""
+    found: set[int] = set()
+    end = -1
+    for place in sorted(places):
+        if place > end:
+            line_break = value.find("\n", place)
+            end = len(value) if line_break < 0 else line_break
+            found.update(range(place, end + 1))
+    return found

@@ -17,6 +17,7 @@ from labkernel.engine.build.words import LineError, node_from_line
 
 _MAXIMUM_LINE = 65535  # bytes: the official parser's buffer
 _DIRECTIVE = re.compile(r"#[\t\n\f\r ]*([a-zA-Z][a-zA-Z0-9]*)[\t\n\f\r ]*=[\t\n\f\r ]*(.+?)[\t\n\f\r ]*\Z")
+_DIRECTIVES = ("escape", "syntax", "check")
 _HEREDOC = re.compile(r"([0-9]*)<<(-?)([^<]*)")
 _WITH_HEREDOC = ("ADD", "COPY", "RUN")
 
@@ -99,10 +100,10 @@ class _Parser:
             yield replace(node, heredocs=heredocs, line=first, end_line=self._taken, column=column)
 
     def _read_directive(self, line: str) -> None:
-        """`# escape=` and `# syntax=`: only before anything else, each once."""
+        """`# escape=`, `# syntax=` and `# check=`: only before anything else, each once."""
         match = _DIRECTIVE.match(line) if self._may_be_directive else None
         name = match[1].lower() if match else ""
-        if match is None or name not in ("escape", "syntax"):
+        if match is None or name not in _DIRECTIVES:
             self._may_be_directive = False
             return
         if name in self._directives:

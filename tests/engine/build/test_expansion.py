@@ -1,15 +1,20 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import subprocess
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from labkernel.engine.build.expansion import ExpansionError, expand, expand_words
+from labkernel.engine.build.words import split_words
+from tests.engine.build.conftest import context_tar
+from tests.support.daemons import Daemon
 
 VARIABLES = {"a": "hello", "empty": "", "p": "/usr/local/bin/x.tar.gz", "two": "one two", "1": "first"}
+VARIABLES |= {"lines": "one\nline", "\u00e9": "accent", "quotes": "'\"", "dollar": "$a", "slash": "x\\y"}
 
 
 @pytest.mark.parametrize(
@@ -49,6 +54,33 @@ VARIABLES = {"a": "hello", "empty": "", "p": "/usr/local/bin/x.tar.gz", "two": "
         ("${a//*/x}", "x"),
         ("${a/l*/}", "he"),
         ("${unset/x/y}", ""),
+        # As Go's regular expressions have it, where shells differ among themselves.
+        ("${a//*l/x}", "xo"),
+        ("${a///-}", "-h-e-l-l-o-"),
+        ("${a///}", "hello"),
+        ("${a/x*/y}", "hello"),
+        ("${empty//*/x}", "x"),
+        ("${lines//*/x}", "x\nx"),
+        ("${lines##*e}", "\nline"),
+        ("${lines%%o*}", "one\nline"),
+        ("${lines#???}", "\nline"),
+        ("${lines#????}", "one\nline"),
+        # Braces in braces, quotes in them, and what looks like them.
+        ("${unset:-${unset:-${a:+x}}}", "x"),
+        ('${unset:-"a}b"}', "a}b"),
+        (r"${unset:-a\}b}", "a}b"),
+        ("${unset:-}", ""),
+        ("${a:-$}", "hello"),
+        ("${unset:-$}", "$"),
+        ("${a}}", "hello}"),
+        ("{$a}", "{hello}"),
+        ("$$a", "a"),
+        ("$@$*$#$?$-$!$0", ""),
+        ("${p#/usr/${unset:-local}/}", "bin/x.tar.gz"),
+        ('"${two}"', "one two"),
+        ("${1}0 $10", "first0 "),
+        ("$a-$a.$a/$a:$a", "hello-hello.hello/hello:hello"),
+        ("$\u00e9", "accent"),
     ],
 )
 def test_expand(word: str, expected: str) -> None:
@@ -142,3 +174,54 @@ def test_hostile_nesting_is_refused() -> None:
 def test_a_hostile_pattern_takes_no_longer() -> None:
     """Backtracking would need years."""
     assert expand("${v##" + "*a" * 40 + "b}", {"v": "a" * 5000}) == "a" * 5000
+
+
+# What dockerd 20.10 knows: `:-`, `:+`, `:?` and no others.
+PIECES = [
+    *("$", "{", "}", ":", "-", "a", "empty", "two", "unset", "quotes", "x", "0", "=", "\u00e9", " "),
+    *("${a}", "$a", "${two}", "$two", "$dollar", "${slash}", "$1", "$$", "@", "*", "#", "!"),
+    *("${unset:-", "${empty:-", "${a:+", "${empty:+", "\\$", '\\"', "\\'", "\\x", "''", '""', "'", '"'),
+]
+
+
+@settings(max_examples=6, deadline=None, phases=[Phase.generate])
+@given(st.lists(st.lists(st.sampled_from(PIECES), max_size=6).map("".join), min_size=150, max_size=200))
+def test_dockerd_expands_alike(dockerd: Daemon, words: list[str]) -> None:
+    """All of them as labels of one instruction."""
+    expected: dict[str, str] = {}
+    line = ""
+    for number, word in enumerate(words):
+        split = split_words(word, "\\")
+        try:
+            value = expand(word, _ONE_LINE)
+        except ExpansionError:
+            continue
+        if len(split) <= 1 and word.strip() == word and not word.endswith("\\"):
+            expected[f"k{number}"] = value
+            line += f" k{number}={word}"
+    assert _labels(dockerd, line) == expected
+
+
+@pytest.mark.parametrize("word", ["'open", '"open', "x${", "${}", "${{a}}", "${unset:?no}", "${a:-x"])
+def test_dockerd_refuses_the_same(dockerd: Daemon, word: str) -> None:
+    with pytest.raises(ExpansionError) as caught:
+        expand(word, _ONE_LINE)
+    assert _labels(dockerd, f" a={word}") == str(caught.value)
+
+
+_ONE_LINE = {name: value for name, value in VARIABLES.items() if "\n" not in value}
+
+
+def _labels(dockerd: Daemon, line: str) -> dict[str, str] | str:
+    """The labels of an image that has just this LABEL, with our variables around it; or what is wrong."""
+    variables = "".join(
+        f" {name}=" + re.sub(r"(\W)", r"\\\1", value, flags=re.ASCII) for name, value in _ONE_LINE.items()
+    )
+    text = f"FROM scratch\nENV{variables}\nLABEL{line}\n"
+    answer = dockerd.http.call("POST", "/build?rm=1", context_tar({"Dockerfile": text}))
+    messages = answer.json_lines()
+    if "error" in messages[-1]:
+        return str(messages[-1]["error"])
+    image_id = [message["aux"]["ID"] for message in messages if "aux" in message][-1]
+    labels: dict[str, str] = dockerd.http.call("GET", f"/images/{image_id}/json").json()["Config"]["Labels"]
+    return labels
