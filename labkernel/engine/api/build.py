@@ -11,6 +11,7 @@ from labkernel.engine.api.registries import registry_config
 from labkernel.engine.api.transfer import body_file, transferring
 from labkernel.engine.build.context import BuildContext
 from labkernel.engine.build.interface import BuildOptions, error_message
+from labkernel.engine.build.remote import remote_context
 from labkernel.engine.engine import Engine
 from labkernel.engine.errors import InvalidParameter
 from labkernel.engine.http.json_text import json_error
@@ -28,6 +29,9 @@ _HOST_CONFIG = {
     "shmsize": "ShmSize",
 }
 
+
+_KEEP_GIT = "BUILDKIT_CONTEXT_KEEP_GIT_DIR"
+"""The build argument with which a git context has its .git, as BuildKit has it."""
 
 _SPOKEN = {"buildargs": "build args"}
 
@@ -94,15 +98,17 @@ async def build(engine: Engine, request: Request) -> Answer:
         raise InvalidParameter(
             "BuildKit is not offered", hint="DOCKER_BUILDKIT=0 docker build uses the builder that is"
         )
-    if remote := request.argument("remote"):
-        raise InvalidParameter(
-            f"building from {remote} is not offered", hint="fetch it, and build from the directory"
-        )
     options = build_options(request)
-    async with body_file(request) as tar:
-        context = await transferring(_receive, engine.store, tar)
+    remote = request.argument("remote")
+    received = None
+    if not remote:
+        async with body_file(request) as tar:
+            received = await transferring(_receive, engine.store, tar)
 
     async def work(messages: Messages) -> None:
+        context = received or await remote_context(
+            remote, engine.store, messages.put, keep_git=options.build_args.get(_KEEP_GIT) == "1"
+        )
         with context:
             image = await engine.builder.build(context, options, messages.put, messages.room)
         for tag in options.tags:
