@@ -41,8 +41,7 @@ def download(
     try:
         fetched = fetch(url, path, progress)
     except EngineError as error:
-        error.message = f"ADD failed: {error.message}"
-        raise
+        raise type(error)(f"ADD failed: {error.message}", hint=error.hint) from None
     name = _name(url, fetched.name)
     if not name:
         if destination.endswith("/"):

@@ -10,11 +10,11 @@ from collections.abc import Mapping, Sequence
 from labkernel.engine.build.errors import did_you_mean
 from labkernel.engine.build.nodes import Node
 
-_SWITCHES = {"COPY": ("link", "parents"), "ADD": ("link", "unpack")}
+_SWITCHES = {"COPY": ("link", "parents"), "ADD": ("link", "unpack", "keep-git-dir")}
 _REPEATABLE = {"COPY": ("exclude",), "ADD": ("exclude",), "RUN": ("mount",)}
 
 # Flags that BuildKit knows and this builder does not offer: named as such, lest anybody hunts for a typo.
-_NOT_OFFERED = {"RUN": ("device",), "ADD": ("keep-git-dir",)}
+_NOT_OFFERED = {"RUN": ("device",)}
 
 
 class Problem(ValueError):

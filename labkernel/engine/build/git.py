@@ -91,6 +91,11 @@ def is_git(address: str) -> bool:
     return address.startswith(("git://", "git@", "ssh://", "github.com/"))
 
 
+def is_git_source(word: str) -> bool:
+    """Whether a source of ADD means a repository: `github.com/x` is a path there."""
+    return is_git(word) and not word.startswith("github.com/")
+
+
 def git_address(text: str) -> GitAddress:
     """`https://host/x.git#ref:folder` and the like. Raises System."""
     if not text.isprintable() or " " in text:

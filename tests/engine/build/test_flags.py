@@ -215,7 +215,6 @@ def test_add_of_an_address(
         ("ADD --checksum=sha256:12 http://x/y /", "invalid checksum digest length"),
         (f"ADD --checksum=sha256:{'0' * 64} a.txt /", "checksum requires"),
         ("ADD --checksum=sha256:12 a b /", "checksum can't be specified for multiple sources"),
-        ("ADD --keep-git-dir=true a b", "ADD --keep-git-dir is not offered"),
     ],
 )
 def test_errors(workshop: Workshop, step: str, message: str) -> None:

@@ -125,7 +125,6 @@ def test_sorted_ports_trimmed_volumes_whole_triggers() -> None:
         ("RUN --device=x y", "RUN --device is not offered by this builder"),
         ("RUN --mount=type=ssh x", "RUN --mount=type=ssh is not offered by this builder"),
         ("RUN --network=x y", 'unsupported network mode "x"'),
-        ("ADD --keep-git-dir a b", "ADD --keep-git-dir is not offered by this builder"),
         ("COPY a <<b\nb", "COPY cannot accept a heredoc as a destination"),
         ("EXPOSE", "EXPOSE requires at least one argument"),
         ("HEALTHCHECK", "HEALTHCHECK requires at least one argument"),
