@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from labkernel.commands.build_errors import explain_build_error
 from labkernel.commands.build_explanation import Explanation
+from labkernel.commands.build_secrets import secret_headers
 from labkernel.commands.build_source import BuildSource
 from labkernel.commands.command import Command, Invocation
 from labkernel.commands.console import Console
@@ -36,6 +37,7 @@ def build(client: DockerClient, invocation: Invocation, console: Console) -> Res
     options = invocation.options
     source = BuildSource(invocation, console)
     quiet = options["quiet"]
+    headers = secret_headers(client, options["secret"], options["ssh"])
     steps: list[BuildStep] = []
     explanation = Explanation()
     image = ""
@@ -46,7 +48,7 @@ def build(client: DockerClient, invocation: Invocation, console: Console) -> Res
             "/build",
             params=_parameters(options, source),
             data=None if source.remote else _counted(source.body, console, quiet=quiet),
-            headers={"X-Registry-Config": _registry_config(client)},
+            headers={"X-Registry-Config": _registry_config(client), **headers},
             stream=True,
         )
         for message in messages(response):
@@ -193,6 +195,12 @@ BUILD = Command(
         text("cpuset-mems", "", "Memory nodes to use"),
         text("cgroup-parent", "", "Control group to put the steps below"),
         many("ulimit", "", "A resource limit, as nofile=1024:2048", metavar="ulimit"),
+        many(
+            "secret",
+            "",
+            "What steps may see and no image keeps: id=NAME,src=FILE or id=NAME,env=VARIABLE",
+        ),
+        many("ssh", "", "An SSH agent that steps may ask: default, or ID=SOCKET"),
         many("security-opt", "", "Security option of the RUN steps"),
     ),
     (1, 1),

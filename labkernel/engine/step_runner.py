@@ -7,6 +7,7 @@ import secrets
 import shutil
 import signal
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 from labkernel.engine.build.interface import Room, RunStep, unlimited
@@ -15,9 +16,15 @@ from labkernel.engine.containers.bundle import ROOT, resources, save, write_etc
 from labkernel.engine.containers.lifecycle import start_error
 from labkernel.engine.containers.stdio import Stdio
 from labkernel.engine.image.store import Store
+from labkernel.engine.linux.memory import in_memory
 from labkernel.engine.network.networks import Networks
 from labkernel.engine.runtime.client import Launcher, StartFailed
 from labkernel.engine.runtime.spec import Mount, Overlay, SpecOptions
+
+
+def _bundle(place: Path, step: RunStep) -> AbstractContextManager[Path]:
+    """Where what the container is made from is written: with secrets among it, in memory."""
+    return in_memory(place / "private") if step.is_private else nullcontext(place)
 
 
 class StepRunner:
@@ -41,7 +48,7 @@ class StepRunner:
             mode = "host"
         sandbox = await self._networks.connect(step.container_id, mode, name=step.container_id[:12])
         try:
-            with self._store.temporary() as directory:
+            with self._store.temporary() as place, _bundle(place, step) as directory:
                 mounts = [
                     *write_etc(directory, sandbox, config, host_config),
                     *(Mount(m.destination, str(m.source), m.type, m.options) for m in step.mounts),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any, BinaryIO
 
+from labkernel.engine.api.build_secrets import secrets, ssh
 from labkernel.engine.api.images import publish
 from labkernel.engine.api.json_stream import Messages, json_lines_once_begun
 from labkernel.engine.api.registries import registry_config
@@ -63,6 +64,8 @@ def build_options(request: Request) -> BuildOptions:
         host_config=host_config,
         auths=registry_config(request),
         explain=request.flag("explain"),
+        secrets=secrets(request),
+        ssh=ssh(request),
     )
 
 

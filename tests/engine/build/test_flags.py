@@ -195,8 +195,17 @@ def test_add_of_an_address(
 @pytest.mark.parametrize(
     ("step", "message"),
     [
-        ("RUN --mount=type=secret,id=x cat /run/secrets/x", "--mount=type=secret is not offered"),
-        ("RUN --mount=type=ssh true", "--mount=type=ssh is not offered"),
+        ("RUN --mount=type=secret,id=x,required cat /run/secrets/x", "secret x: not found"),
+        ("RUN --mount=type=secret,target=/a/y,required=1 true", "secret y: not found"),
+        ("RUN --mount=type=ssh,required true", 'no SSH key "default" forwarded from the client'),
+        ("RUN --mount=type=secret true", "invalid secret mount. one of source, target required"),
+        ("RUN --mount=type=secret,id=x,src=y true", "both source and id can't be set"),
+        ("RUN --mount=type=secret,id=x,from=y true", "secret mount should not have a from"),
+        ("RUN --mount=type=ssh,src=y true", "ssh does not support source"),
+        (
+            "RUN --mount=type=cache,target=/x,required true",
+            "unexpected key 'required' for mount",
+        ),
         ("RUN --mount=type=foo,target=/x true", 'unsupported mount type "foo"'),
         ("RUN --mount=type=cache true", '"target" is required'),
         ("RUN --mount=target=/x,foo true", "invalid field 'foo' must be a key=value pair"),

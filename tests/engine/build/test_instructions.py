@@ -123,7 +123,6 @@ def test_sorted_ports_trimmed_volumes_whole_triggers() -> None:
         ("COPY --from=a --from=b x y", "Duplicate flag specified: from"),
         ("ADD --from=a x y", "Unknown flag: from"),
         ("RUN --device=x y", "RUN --device is not offered by this builder"),
-        ("RUN --mount=type=ssh x", "RUN --mount=type=ssh is not offered by this builder"),
         ("RUN --network=x y", 'unsupported network mode "x"'),
         ("COPY a <<b\nb", "COPY cannot accept a heredoc as a destination"),
         ("EXPOSE", "EXPOSE requires at least one argument"),
