@@ -229,3 +229,22 @@ def test_add_of_an_address(
 def test_errors(workshop: Workshop, step: str, message: str) -> None:
     with pytest.raises(InvalidParameter, match=message):
         workshop.build(f"FROM busybox\n{step}\n", TREE)
+
+
+@pytest.mark.parametrize(
+    ("step", "advice"),
+    [
+        ("RUN --device=x true", "`docker run --device` gives one"),
+        ("RUN --mont=type=cache,target=/x true", "did you mean --mount?"),
+        (
+            "ADD --from=x a b",
+            "ADD has --chown, --chmod, --exclude, --link, --checksum, --unpack, --keep-git-dir",
+        ),
+        ("ENV --x=y a=b", "ENV has no flags"),
+    ],
+)
+def test_flags_that_are_not_there(workshop: Workshop, step: str, advice: str) -> None:
+    with pytest.raises(InvalidParameter) as caught:
+        workshop.build(f"FROM busybox\n{step}\n")
+    assert advice in (caught.value.hint or "")
+    assert step.split()[1].partition("=")[0] in (caught.value.hint or "")
