@@ -18,7 +18,7 @@ _NOT_OFFERED = {
     (
         "RUN",
         "device",
-    ): "a build has the devices of every container and no other: `docker run --device` gives one"
+    ): "a build has no devices but those of every container; `docker run --device` gives one"
 }
 
 

@@ -238,7 +238,7 @@ def test_errors(workshop: Workshop, step: str, message: str) -> None:
         ("RUN --mont=type=cache,target=/x true", "did you mean --mount?"),
         (
             "ADD --from=x a b",
-            "ADD has --chown, --chmod, --exclude, --link, --checksum, --unpack, --keep-git-dir",
+            "ADD has --chown, --chmod, --exclude, --link, --checksum, --unpack, --keep",
         ),
         ("ENV --x=y a=b", "ENV has no flags"),
     ],
