@@ -12,7 +12,7 @@ from pathlib import Path
 
 from labkernel.engine.build.interface import Room, RunStep, unlimited
 from labkernel.engine.containers import config as container_config
-from labkernel.engine.containers.bundle import ROOT, resources, save, write_etc
+from labkernel.engine.containers.bundle import ROOT, resource_limits, resources, save, write_etc
 from labkernel.engine.containers.lifecycle import start_error
 from labkernel.engine.containers.stdio import Stdio
 from labkernel.engine.image.store import Store
@@ -42,6 +42,12 @@ class StepRunner:
         """Run one RUN step; its exit code. Cancelled, it ends the container first."""
         config, host_config = container_config.complete({"HostConfig": step.host_config})
         config["Hostname"] = step.hostname
+        limits = resources(host_config)
+        for warning in [
+            *container_config.validate(config, host_config),
+            *self._launcher.unenforceable(limits),
+        ]:
+            stdout(f" ---> [Warning] {warning}\n".encode())
         mode = host_config["NetworkMode"]
         if mode == "default" and not await self._networks.reaches_world():
             # An ordinary user without pasta. A step is run for what it fetches, as the user's own process.
@@ -66,7 +72,8 @@ class StepRunner:
                     ),
                     mounts=mounts,
                     network=sandbox.netns_path or "host",
-                    resources=resources(host_config),
+                    resources=limits,
+                    rlimits=resource_limits(host_config),
                     shm_size=host_config["ShmSize"],
                 )
                 save(directory, options)

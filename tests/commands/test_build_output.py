@@ -109,10 +109,7 @@ def test_archives(run: Commands, tmp_path: Path) -> None:
     copied = ["skopeo", "copy", "--insecure-policy", f"oci-archive:{tmp_path}/oci.tar"]
     subprocess.run([*copied, f"dir:{tmp_path}/oci"], check=True, capture_output=True)
     manifest = json.loads((tmp_path / "oci/manifest.json").read_text())
-    assert (
-        "sha256:" + manifest["config"]["digest"].partition(":")[2]
-        == run("images", "-q", "--no-trunc", "me/x:1").printed.strip()
-    )
+    assert manifest["config"]["digest"] == run("images", "-q", "--no-trunc", "me/x:1").printed.strip()
 
 
 @pytest.mark.parametrize(

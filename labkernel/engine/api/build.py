@@ -31,6 +31,12 @@ _HOST_CONFIG = {
 }
 
 
+_HOST_CONFIG_TEXTS = {
+    "cpusetcpus": "CpusetCpus",
+    "cpusetmems": "CpusetMems",
+    "cgroupparent": "CgroupParent",
+}
+
 _KEEP_GIT = "BUILDKIT_CONTEXT_KEEP_GIT_DIR"
 """The build argument with which a git context has its .git, as BuildKit has it."""
 
@@ -44,8 +50,11 @@ def build_options(request: Request) -> BuildOptions:
     for argument, key in _HOST_CONFIG.items():
         if value := request.integer(argument):
             host_config[key] = value
-    if cpus := request.argument("cpusetcpus"):
-        host_config["CpusetCpus"] = cpus
+    for argument, key in _HOST_CONFIG_TEXTS.items():
+        if text := request.argument(argument):
+            host_config[key] = text
+    if ulimits := _ulimits(request):
+        host_config["Ulimits"] = ulimits
     if hosts := [host for host in request.query.get("extrahosts", []) if host]:
         host_config["ExtraHosts"] = hosts
     return BuildOptions(
@@ -67,6 +76,18 @@ def build_options(request: Request) -> BuildOptions:
         secrets=secrets(request),
         ssh=ssh(request),
     )
+
+
+def _ulimits(request: Request) -> list[dict[str, Any]]:
+    text = request.argument("ulimits")
+    try:
+        value = json.loads(text) if text else None
+    except json.JSONDecodeError as error:
+        said = json_error(error, "unexpected end of JSON input")
+        raise InvalidParameter(f"error reading ulimit settings: {said}") from None
+    if not isinstance(value, list | None) or not all(isinstance(limit, dict) for limit in value or ()):
+        raise InvalidParameter(f"error reading ulimit settings: {text} is not a JSON list of objects")
+    return value or []
 
 
 def _names(request: Request, name: str) -> list[str]:
@@ -100,6 +121,10 @@ async def build(engine: Engine, request: Request) -> Answer:
     if request.argument("version") == "2":
         raise InvalidParameter(
             "BuildKit is not offered", hint="DOCKER_BUILDKIT=0 docker build uses the builder that is"
+        )
+    if request.argument("securityopt"):
+        raise InvalidParameter(
+            "The daemon on this platform does not support setting security options on build"
         )
     options = build_options(request)
     remote = request.argument("remote")
