@@ -17,6 +17,7 @@ from tests.support.catalog_images import make_archive
 from tests.support.daemons import Daemon, running
 from tests.support.order import Scheduling, in_order
 from tests.support.shared import begin, end, shared_file
+from tests.support.site import Site, served
 from tests.support.throwaway_user import throwaway_user
 
 
@@ -107,3 +108,10 @@ def any_engine(request: pytest.FixtureRequest) -> Iterator[Daemon]:
 def images_archive(engine: Daemon) -> Path:
     """debian and golang as our catalog makes them, in one archive; made once a run."""
     return shared_file("images.tar", lambda path: make_archive(engine, path))
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """A web site with Dockerfiles, archives and git repositories to build from."""
+    with served(tmp_path_factory.mktemp("site")) as made:
+        yield made

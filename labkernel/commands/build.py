@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from labkernel.commands.build_errors import explain_build_error
 from labkernel.commands.build_explanation import Explanation
+from labkernel.commands.build_output import parse_output, write_outputs
+from labkernel.commands.build_secrets import secret_headers
 from labkernel.commands.build_source import BuildSource
 from labkernel.commands.command import Command, Invocation
 from labkernel.commands.console import Console
@@ -36,6 +38,10 @@ def build(client: DockerClient, invocation: Invocation, console: Console) -> Res
     options = invocation.options
     source = BuildSource(invocation, console)
     quiet = options["quiet"]
+    outputs = [parse_output(text) for text in options["output"]]
+    # Where the files go to standard output, what is said of the build does not.
+    say = console.write_error if any(output.is_stdout for output in outputs) else console.write
+    headers = secret_headers(client, options["secret"], options["ssh"])
     steps: list[BuildStep] = []
     explanation = Explanation()
     image = ""
@@ -46,7 +52,7 @@ def build(client: DockerClient, invocation: Invocation, console: Console) -> Res
             "/build",
             params=_parameters(options, source),
             data=None if source.remote else _counted(source.body, console, quiet=quiet),
-            headers={"X-Registry-Config": _registry_config(client)},
+            headers={"X-Registry-Config": _registry_config(client), **headers},
             stream=True,
         )
         for message in messages(response):
@@ -59,20 +65,22 @@ def build(client: DockerClient, invocation: Invocation, console: Console) -> Res
                 if quiet:
                     image = message["stream"].strip() or image
                 else:
-                    console.write(message["stream"].encode())
+                    say(message["stream"].encode())
             elif message.get("status") and not quiet:
                 if message.get("id"):
                     console.progress(message["id"], f"{message['id']}: {status_line(message)}")
                 else:
                     console.progress_done()
-                    console.write(f"{status_line(message)}\n".encode())
+                    say(f"{status_line(message)}\n".encode())
     except (APIError, CommandError) as error:
         console.progress_done()
         raise explain_build_error(explain(error, invocation.line, client), source, steps) from None
     console.progress_done()
     if options["iidfile"]:
         Path(options["iidfile"]).write_text(image)
-    return Built(image, list(options["tag"]), steps, quiet, explanation)
+    write_outputs(client, image, options["tag"], outputs, console)
+    is_shown = quiet and say == console.write
+    return Built(image, list(options["tag"]), steps, is_shown, explanation)
 
 
 def _parameters(options: Mapping[str, Any], source: BuildSource) -> dict[str, Any]:
@@ -180,6 +188,7 @@ BUILD = Command(
         switch("rm", "", "Remove the steps' containers after a build that succeeded", default=True),
         switch("force-rm", "", "Remove the steps' containers always"),
         switch("squash", "", "Join the new layers to one"),
+        many("output", "o", "Write what was built: a directory, or type=local|tar|oci|docker,dest=PATH"),
         switch("compress", "", "Accepted for the docker client's sake; the context is sent as it is"),
         text("iidfile", "", "Write the image's id to this file"),
         text("platform", "", "Platform to build for, such as linux/amd64"),
@@ -193,6 +202,12 @@ BUILD = Command(
         text("cpuset-mems", "", "Memory nodes to use"),
         text("cgroup-parent", "", "Control group to put the steps below"),
         many("ulimit", "", "A resource limit, as nofile=1024:2048", metavar="ulimit"),
+        many(
+            "secret",
+            "",
+            "What steps may see and no image keeps: id=NAME,src=FILE or id=NAME,env=VARIABLE",
+        ),
+        many("ssh", "", "An SSH agent that steps may ask: default, or ID=SOCKET"),
         many("security-opt", "", "Security option of the RUN steps"),
     ),
     (1, 1),

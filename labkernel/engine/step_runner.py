@@ -7,17 +7,24 @@ import secrets
 import shutil
 import signal
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 from labkernel.engine.build.interface import Room, RunStep, unlimited
 from labkernel.engine.containers import config as container_config
-from labkernel.engine.containers.bundle import ROOT, resources, save, write_etc
+from labkernel.engine.containers.bundle import ROOT, resource_limits, resources, save, write_etc
 from labkernel.engine.containers.lifecycle import start_error
 from labkernel.engine.containers.stdio import Stdio
 from labkernel.engine.image.store import Store
+from labkernel.engine.linux.memory import in_memory
 from labkernel.engine.network.networks import Networks
 from labkernel.engine.runtime.client import Launcher, StartFailed
 from labkernel.engine.runtime.spec import Mount, Overlay, SpecOptions
+
+
+def _bundle(place: Path, step: RunStep) -> AbstractContextManager[Path]:
+    """Where what the container is made from is written: with secrets among it, in memory."""
+    return in_memory(place / "private") if step.is_private else nullcontext(place)
 
 
 class StepRunner:
@@ -35,13 +42,19 @@ class StepRunner:
         """Run one RUN step; its exit code. Cancelled, it ends the container first."""
         config, host_config = container_config.complete({"HostConfig": step.host_config})
         config["Hostname"] = step.hostname
+        limits = resources(host_config)
+        for warning in [
+            *container_config.validate(config, host_config),
+            *self._launcher.unenforceable(limits),
+        ]:
+            stdout(f" ---> [Warning] {warning}\n".encode())
         mode = host_config["NetworkMode"]
         if mode == "default" and not await self._networks.reaches_world():
             # An ordinary user without pasta. A step is run for what it fetches, as the user's own process.
             mode = "host"
         sandbox = await self._networks.connect(step.container_id, mode, name=step.container_id[:12])
         try:
-            with self._store.temporary() as directory:
+            with self._store.temporary() as place, _bundle(place, step) as directory:
                 mounts = [
                     *write_etc(directory, sandbox, config, host_config),
                     *(Mount(m.destination, str(m.source), m.type, m.options) for m in step.mounts),
@@ -59,7 +72,8 @@ class StepRunner:
                     ),
                     mounts=mounts,
                     network=sandbox.netns_path or "host",
-                    resources=resources(host_config),
+                    resources=limits,
+                    rlimits=resource_limits(host_config),
                     shm_size=host_config["ShmSize"],
                 )
                 save(directory, options)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from typing import Any, BinaryIO
 
+from labkernel.engine.api.build_secrets import secrets, ssh
 from labkernel.engine.api.images import publish
 from labkernel.engine.api.json_stream import Messages, json_lines_once_begun
 from labkernel.engine.api.registries import registry_config
 from labkernel.engine.api.transfer import body_file, transferring
 from labkernel.engine.build.context import BuildContext
 from labkernel.engine.build.interface import BuildOptions, error_message
+from labkernel.engine.build.remote import remote_context
 from labkernel.engine.engine import Engine
 from labkernel.engine.errors import InvalidParameter
 from labkernel.engine.http.json_text import json_error
@@ -29,6 +31,15 @@ _HOST_CONFIG = {
 }
 
 
+_HOST_CONFIG_TEXTS = {
+    "cpusetcpus": "CpusetCpus",
+    "cpusetmems": "CpusetMems",
+    "cgroupparent": "CgroupParent",
+}
+
+_KEEP_GIT = "BUILDKIT_CONTEXT_KEEP_GIT_DIR"
+"""The build argument with which a git context has its .git, as BuildKit has it."""
+
 _SPOKEN = {"buildargs": "build args"}
 
 
@@ -39,8 +50,11 @@ def build_options(request: Request) -> BuildOptions:
     for argument, key in _HOST_CONFIG.items():
         if value := request.integer(argument):
             host_config[key] = value
-    if cpus := request.argument("cpusetcpus"):
-        host_config["CpusetCpus"] = cpus
+    for argument, key in _HOST_CONFIG_TEXTS.items():
+        if text := request.argument(argument):
+            host_config[key] = text
+    if ulimits := _ulimits(request):
+        host_config["Ulimits"] = ulimits
     if hosts := [host for host in request.query.get("extrahosts", []) if host]:
         host_config["ExtraHosts"] = hosts
     return BuildOptions(
@@ -59,7 +73,21 @@ def build_options(request: Request) -> BuildOptions:
         host_config=host_config,
         auths=registry_config(request),
         explain=request.flag("explain"),
+        secrets=secrets(request),
+        ssh=ssh(request),
     )
+
+
+def _ulimits(request: Request) -> list[dict[str, Any]]:
+    text = request.argument("ulimits")
+    try:
+        value = json.loads(text) if text else None
+    except json.JSONDecodeError as error:
+        said = json_error(error, "unexpected end of JSON input")
+        raise InvalidParameter(f"error reading ulimit settings: {said}") from None
+    if not isinstance(value, list | None) or not all(isinstance(limit, dict) for limit in value or ()):
+        raise InvalidParameter(f"error reading ulimit settings: {text} is not a JSON list of objects")
+    return value or []
 
 
 def _names(request: Request, name: str) -> list[str]:
@@ -94,15 +122,21 @@ async def build(engine: Engine, request: Request) -> Answer:
         raise InvalidParameter(
             "BuildKit is not offered", hint="DOCKER_BUILDKIT=0 docker build uses the builder that is"
         )
-    if remote := request.argument("remote"):
+    if request.argument("securityopt"):
         raise InvalidParameter(
-            f"building from {remote} is not offered", hint="fetch it, and build from the directory"
+            "The daemon on this platform does not support setting security options on build"
         )
     options = build_options(request)
-    async with body_file(request) as tar:
-        context = await transferring(_receive, engine.store, tar)
+    remote = request.argument("remote")
+    received = None
+    if not remote:
+        async with body_file(request) as tar:
+            received = await transferring(_receive, engine.store, tar)
 
     async def work(messages: Messages) -> None:
+        context = received or await remote_context(
+            remote, engine.store, messages.put, keep_git=options.build_args.get(_KEEP_GIT) == "1"
+        )
         with context:
             image = await engine.builder.build(context, options, messages.put, messages.room)
         for tag in options.tags:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 from labkernel.engine.build import container_config
 from labkernel.engine.build.copying import Heredocs, Source, combined_key, copy, select
 from labkernel.engine.build.download import check_checksum, download, is_url
+from labkernel.engine.build.git import is_git_source
+from labkernel.engine.build.git_source import git_source
 from labkernel.engine.build.instructions import Copy
 from labkernel.engine.build.interface import Output
 from labkernel.engine.build.position import Position
@@ -21,9 +24,9 @@ from labkernel.engine.errors import InvalidParameter
 
 
 async def copy_step(at: Position, step: Copy) -> None:
-    async with temporary(at.common.store) as place:
+    async with temporary(at.common.store) as place, AsyncExitStack() as opened:
         sources = [
-            *await _sources(at, step, place),
+            *await _sources(at, step, place, opened),
             *Heredocs({h.name: h.text.encode("utf-8", "replace") for h in step.heredocs}).sources(),
         ]
         name = step.node.name
@@ -54,7 +57,7 @@ async def copy_step(at: Position, step: Copy) -> None:
         await at.in_new_layer(command, change)
 
 
-async def _sources(at: Position, step: Copy, place: Path) -> list[Source]:
+async def _sources(at: Position, step: Copy, place: Path, opened: AsyncExitStack) -> list[Source]:
     name = step.node.name
     if step.stage:
         tree = Remembering(await at.tree(step.stage))
@@ -66,13 +69,15 @@ async def _sources(at: Position, step: Copy, place: Path) -> list[Source]:
             keeps_parents=step.keeps_parents,
             exclude=step.exclude,
         )
-    if step.checksum:
-        check_checksum(step.checksum)
     found: list[Source] = []
     for number, source in enumerate(step.sources):
-        if not is_url(source):
+        directory = place / str(number)
+        if is_git_source(source):
+            directory.mkdir()
+            found += await git_source(step, source, directory, at.common.store, opened)
+        elif not is_url(source):
             if step.checksum:
-                raise InvalidParameter("checksum requires HTTP(S) sources")
+                raise InvalidParameter("checksum requires HTTP(S) or Git sources")
             found += await in_thread(
                 select,
                 at.common.context,
@@ -83,7 +88,8 @@ async def _sources(at: Position, step: Copy, place: Path) -> list[Source]:
                 exclude=step.exclude,
             )
         elif step.is_add:
-            directory = place / str(number)
+            if step.checksum:
+                check_checksum(step.checksum)
             directory.mkdir()
             found.append(
                 await in_thread(

@@ -6,20 +6,16 @@ import hashlib
 import os
 import posixpath
 import re
-import urllib.error
 import urllib.parse
-import urllib.request
-from collections.abc import Callable, Iterator
-from email.utils import parsedate_to_datetime
+from collections.abc import Iterator
 from pathlib import Path
 
 from labkernel.engine.build.copying import Source
 from labkernel.engine.build.sources import File, Found, metadata_hash, transfer
-from labkernel.engine.errors import InvalidParameter, Unavailable
+from labkernel.engine.build.web import Progress, fetch
+from labkernel.engine.errors import EngineError, InvalidParameter
 
-_CHUNK = 1 << 18
 _DIGEST_LENGTHS = {"sha256": 64, "sha384": 96, "sha512": 128}
-_TIMEOUT = 60.0  # seconds without a byte
 
 
 def is_url(source: str) -> bool:
@@ -30,7 +26,7 @@ def download(
     url: str,
     destination: str,
     directory: Path,
-    progress: Callable[[int, int], None],
+    progress: Progress,
     *,
     checksum: str = "",
     may_unpack: bool = False,
@@ -39,31 +35,14 @@ def download(
     the content has to have.
 
     The file is root's with mode 600, as Docker has it, its time the server's Last-Modified. Its name comes
-    from the URL or from the server. Raises InvalidParameter, Unavailable.
+    from the URL or from the server. Raises EngineError.
     """
-    request = urllib.request.Request(url, headers={"User-Agent": "labkernel"})
     path = directory / "download"
     try:
-        with urllib.request.urlopen(request, timeout=_TIMEOUT) as answer, path.open("wb") as out:
-            name = _name(url, answer.headers.get_filename())
-            expected = int(answer.headers.get("Content-Length") or 0)
-            done = 0
-            while data := answer.read(_CHUNK):
-                out.write(data)
-                done += len(data)
-                progress(done, expected)
-            modified = answer.headers.get("Last-Modified")
-    except urllib.error.HTTPError as error:
-        raise InvalidParameter(
-            f"ADD failed: failed to GET {url} with status {error.code} {error.reason}: "
-        ) from None
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "reason", error)
-        raise Unavailable(
-            f'ADD failed: Get "{url}": {reason}', hint="the address has to be reachable from this machine"
-        ) from None
-    if expected and done < expected:
-        raise Unavailable(f'ADD failed: Get "{url}": unexpected EOF')
+        fetched = fetch(url, path, progress)
+    except EngineError as error:
+        raise type(error)(f"ADD failed: {error.message}", hint=error.hint) from None
+    name = _name(url, fetched.name)
     if not name:
         if destination.endswith("/"):
             raise InvalidParameter(
@@ -73,7 +52,7 @@ def download(
         name = "__unnamed__"
     if checksum:
         _verify(path, checksum)
-    file = File(mode=0o600, size=done, mtime=_time(modified))
+    file = File(mode=0o600, size=fetched.size, mtime=fetched.modified)
     tree = _Downloaded(path)
     found = Found(name, file, None)
     return Source(tree, found, name, "file:" + tree.digest(found), may_unpack)
@@ -106,18 +85,11 @@ def _verify(path: Path, checksum: str) -> None:
         )
 
 
-def _name(url: str, suggested: str | None) -> str:
+def _name(url: str, suggested: str) -> str:
     path = urllib.parse.unquote(urllib.parse.urlsplit(url).path)
     name = "" if path.endswith("/") else posixpath.basename(path)
-    name = name or posixpath.basename(suggested or "")
+    name = name or posixpath.basename(suggested)
     return "" if name in (".", "..") else name
-
-
-def _time(text: str | None) -> int:
-    try:
-        return int(parsedate_to_datetime(text).timestamp()) * 10**9 if text else 0
-    except (ValueError, OverflowError):
-        return 0
 
 
 class _Downloaded:

@@ -10,11 +10,16 @@ from collections.abc import Mapping, Sequence
 from labkernel.engine.build.errors import did_you_mean
 from labkernel.engine.build.nodes import Node
 
-_SWITCHES = {"COPY": ("link", "parents"), "ADD": ("link", "unpack")}
+_SWITCHES = {"COPY": ("link", "parents"), "ADD": ("link", "unpack", "keep-git-dir")}
 _REPEATABLE = {"COPY": ("exclude",), "ADD": ("exclude",), "RUN": ("mount",)}
 
 # Flags that BuildKit knows and this builder does not offer: named as such, lest anybody hunts for a typo.
-_NOT_OFFERED = {"RUN": ("device",), "ADD": ("keep-git-dir",)}
+_NOT_OFFERED = {
+    (
+        "RUN",
+        "device",
+    ): "a build has no devices but those of every container; `docker run --device` gives one"
+}
 
 
 class Problem(ValueError):
@@ -57,12 +62,9 @@ def one(flags: Mapping[str, tuple[str, ...]], name: str) -> str:
 
 
 def _unknown(node: Node, name: str, known: Sequence[str]) -> Problem:
-    if name in _NOT_OFFERED.get(node.name, ()):
-        return Problem(
-            f"{node.name} --{name} is not offered by this builder",
-            advice=f"write the step without --{name}, or build with a Docker that has BuildKit",
-            mark="--" + name,
-        )
-    return Problem(
-        f"Unknown flag: {name}", advice=did_you_mean("--" + name, ["--" + k for k in known]), mark="--" + name
-    )
+    mark = "--" + name
+    if advice := _NOT_OFFERED.get((node.name, name)):
+        return Problem(f"{node.name} --{name} is not offered by this builder", advice=advice, mark=mark)
+    flags = ["--" + one for one in known]
+    possible = f"{node.name} has {', '.join(flags)}" if flags else f"{node.name} has no flags"
+    return Problem(f"Unknown flag: {name}", advice=did_you_mean(mark, flags) or possible, mark=mark)

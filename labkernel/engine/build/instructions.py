@@ -25,7 +25,7 @@ _UNITS |= {"m": 60 * 10**9, "h": 3600 * 10**9}
 _MINIMUM_DURATION = 10**6
 _COPY_FLAGS = {
     "COPY": ("from", "chown", "chmod", "exclude", "parents", "link"),
-    "ADD": ("chown", "chmod", "exclude", "link", "checksum", "unpack"),
+    "ADD": ("chown", "chmod", "exclude", "link", "checksum", "unpack", "keep-git-dir"),
 }
 
 
@@ -93,6 +93,7 @@ class Copy(Instruction):
     is_link: bool = False
     checksum: str = ""
     unpack: bool | None = None
+    keeps_git: bool = False
 
     @property
     def is_add(self) -> bool:
@@ -279,6 +280,7 @@ def _copy(node: Node) -> Copy:
         one(flags, "link") == "true",
         _checksum(one(flags, "checksum"), paths),
         one(flags, "unpack") == "true" if "unpack" in flags else None,
+        one(flags, "keep-git-dir") == "true",
     )
 
 

@@ -29,7 +29,8 @@ class BuildOptions:
     what they were built on, are taken for steps already done. `host_config` is handed on to RUN steps:
     NetworkMode, Memory, CpuShares, ShmSize, ExtraHosts, Ulimits and so on. `auths` are logins for FROM:
     AuthConfig objects by the registries' addresses. `explain` asks for `aux` messages that say why steps
-    were run again and which bytes are wasted; Docker's API has no such thing.
+    were run again and which bytes are wasted. `secrets` are contents by their id, `ssh` the paths of SSH
+    agents' sockets, for RUN --mount. Docker's classic API has none of these three.
     """
 
     dockerfile: str = "Dockerfile"
@@ -47,6 +48,8 @@ class BuildOptions:
     host_config: Mapping[str, Any] = field(default_factory=dict)
     auths: Mapping[str, Any] = field(default_factory=dict)
     explain: bool = False
+    secrets: Mapping[str, bytes] = field(default_factory=dict, repr=False)
+    ssh: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,7 @@ class RunStep:
 
     `upper` and `work` are empty directories on the layers' file system. What the runner itself puts into the
     root file system (mount points, /etc/hosts) must not be in `upper` afterwards: it becomes the next layer.
+    With `is_private` there are secrets in `env`: it must not be written to a disk.
     """
 
     container_id: str
@@ -80,6 +84,7 @@ class RunStep:
     hostname: str
     host_config: Mapping[str, Any]
     mounts: Sequence[FileMount] = ()
+    is_private: bool = False
 
 
 class StepRunner(Protocol):

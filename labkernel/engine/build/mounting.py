@@ -21,7 +21,7 @@ from labkernel.engine.build.copying import Ownership, Source, copy, source_at
 from labkernel.engine.build.instructions import Run
 from labkernel.engine.build.interface import FileMount
 from labkernel.engine.build.rootfs import ROOT, Rootfs
-from labkernel.engine.build.run_options import RunMount
+from labkernel.engine.build.run_options import PRIVATE, RunMount
 from labkernel.engine.build.sources import File, SourceTree
 from labkernel.engine.build.threads import in_thread, temporary
 from labkernel.engine.image.store import Store
@@ -55,7 +55,7 @@ class CacheMounts:
     async def _directory(
         self, mount: RunMount, source: Source | None, place: Path, held: AsyncExitStack
     ) -> Path | None:
-        if mount.type == "tmpfs":
+        if mount.type == "tmpfs" or mount.type in PRIVATE:
             return None
         if mount.type == "cache":
             path = await held.enter_async_context(self._use(mount))
@@ -197,6 +197,8 @@ def mounted(
     """The mounts as the runner wants them, their mount points made; no path for files in memory."""
     found: list[FileMount] = []
     for mount, path in zip(mounts, paths, strict=True):
+        if mount.type in PRIVATE:
+            continue
         target = joined_path(workdir, mount.target)
         points.make(target, is_directory=path is None or path.is_dir())
         if path is None:

@@ -24,6 +24,7 @@ from labkernel.engine.build.explanation import (
     explain,
     is_secret,
 )
+from labkernel.engine.build.git import is_git_source
 from labkernel.engine.build.instructions import Copy, Instruction, Run
 from labkernel.engine.build.interface import BuildOptions
 from labkernel.engine.build.plan import Plan, Stage
@@ -235,7 +236,8 @@ def _file(found: Found, digest: str) -> CopiedFile:
 def _kind(step: Copy, from_stage: Stage | None) -> str:
     if step.stage:
         return "image" if from_stage is None else "stage"
-    return "url" if step.sources and all(map(is_url, step.sources)) else "context"
+    is_fetched = step.sources and all(is_url(word) or is_git_source(word) for word in step.sources)
+    return "url" if is_fetched else "context"
 
 
 def _named(code: str, arguments: dict[str, str]) -> dict[str, str]:

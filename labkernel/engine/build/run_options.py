@@ -6,6 +6,7 @@ Source: docs.docker.com/reference/dockerfile "RUN --mount".
 from __future__ import annotations
 
 import csv
+import posixpath
 import re
 from dataclasses import dataclass
 
@@ -16,7 +17,11 @@ _KEYS = {
     "bind": ("target", "source", "from", "readonly"),
     "cache": ("target", "source", "from", "readonly", "id", "sharing", "mode", "uid", "gid"),
     "tmpfs": ("target", "size"),
+    "secret": ("target", "source", "id", "env", "required", "mode", "uid", "gid"),
+    "ssh": ("target", "id", "required", "mode", "uid", "gid"),
 }
+PRIVATE = ("secret", "ssh")
+_MODES = {"secret": 0o400, "ssh": 0o600}
 _ALIASES = {
     "dst": "target",
     "destination": "target",
@@ -32,7 +37,8 @@ _SIZE_UNITS = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 <
 class RunMount:
     """One --mount. `stage` is `from`: a stage or an image, "" for the context (for a cache: for nothing).
 
-    `size` is in bytes, 0 for no limit. `text` is the flag as it stands.
+    `size` is in bytes, 0 for no limit. `env` is the variable that holds a secret, "" for none. Without a
+    `target` a secret is not seen as a file, and an agent at the usual place. `text` is the flag as it stands.
     """
 
     text: str
@@ -47,6 +53,8 @@ class RunMount:
     uid: int = 0
     gid: int = 0
     size: int = 0
+    env: str = ""
+    is_required: bool = False
 
 
 def run_mount(text: str) -> RunMount:
@@ -66,13 +74,6 @@ def run_mount(text: str) -> RunMount:
             value = "true"
         given[key] = value
     kind = given.pop("type", "bind").lower()
-    if kind in ("secret", "ssh"):
-        raise Problem(
-            f"RUN --mount=type={kind} is not offered by this builder",
-            advice="the protocol that classic builds speak has no way to send it; "
-            "do not put it into ARG or COPY instead: it would stay in the image",
-            mark=f"type={kind}",
-        )
     if kind not in _KEYS:
         raise Problem(f"unsupported mount type {quote(kind)}", mark=kind)
     return _mount(text, kind, given)
@@ -86,16 +87,18 @@ def mounted_stage(text: str) -> str:
 
 def _mount(text: str, kind: str, given: dict[str, str]) -> RunMount:
     known = _KEYS[kind]
+    if kind in PRIVATE:
+        _complete(kind, given)
     is_read_only = kind == "bind"
     for key, value in given.items():
         if key not in known and not (key == "readwrite" and "readonly" in known):
             raise Problem(f"unexpected key '{key}' for mount type '{kind}'", mark=key)
-        if key in ("readonly", "readwrite"):
+        if key in ("readonly", "readwrite", "required"):
             if value.lower() not in ("true", "false", "1", "0"):
                 raise Problem(f"invalid value for {key}: {value}", mark=value)
-            is_read_only = (value.lower() in ("true", "1")) == (key == "readonly")
+            is_read_only = is_read_only if key == "required" else _is_true(value) == (key == "readonly")
     target = given.get("target", "")
-    if not target:
+    if not target and kind not in PRIVATE:
         raise Problem(f'"target" is required for mount type {quote(kind)}', advice="add target=/PATH")
     sharing = given.get("sharing", "shared").lower()
     if sharing not in _SHARING:
@@ -111,11 +114,40 @@ def _mount(text: str, kind: str, given: dict[str, str]) -> RunMount:
         is_read_only,
         given.get("id", "") or target,
         sharing,
-        _number("mode", given, 8, 0o755) & 0o7777,
+        _number("mode", given, 8, _MODES.get(kind, 0o755)) & 0o7777,
         _number("uid", given, 10, 0),
         _number("gid", given, 10, 0),
         _size(given.get("size", "")),
+        given.get("env", ""),
+        _is_true(given.get("required", "false")),
     )
+
+
+def _is_true(value: str) -> bool:
+    return value.lower() in ("true", "1")
+
+
+def _complete(kind: str, given: dict[str, str]) -> None:
+    """Fill in which secret or agent it is, and where it is seen. Raises Problem in BuildKit's words."""
+    if kind == "ssh":
+        if "source" in given:
+            raise Problem("ssh does not support source", mark="source")
+        given["id"] = given.get("id") or "default"
+        return
+    for key, problem in (("from", "have a from"), ("sharing", "define sharing")):
+        if key in given:
+            raise Problem(f"secret mount should not {problem}", mark=key)
+    if given.get("source") and given.get("id"):
+        raise Problem("both source and id can't be set")
+    name = given.get("source") or given.get("id") or posixpath.basename(given.get("target", ""))
+    if not name:
+        raise Problem(
+            "invalid secret mount. one of source, target required",
+            advice="add id=NAME, and say --secret id=NAME",
+        )
+    given["id"] = name
+    if not given.get("target") and not given.get("env"):
+        given["target"] = "/run/secrets/" + posixpath.basename(name)
 
 
 def _number(key: str, given: dict[str, str], base: int, default: int) -> int:

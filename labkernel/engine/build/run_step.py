@@ -10,6 +10,7 @@ from labkernel.engine.build.instructions import Run
 from labkernel.engine.build.interface import RunFailed, RunStep
 from labkernel.engine.build.mounting import MountPoints, mount_sources, mounted
 from labkernel.engine.build.position import Position
+from labkernel.engine.build.private_mounts import private_mounts
 from labkernel.engine.build.run import Text, code_hint, command, recorded
 from labkernel.engine.build.steps import new_container_id, short_id
 from labkernel.engine.build.threads import in_thread, temporary
@@ -36,6 +37,12 @@ async def run_step(at: Position, step: Run) -> None:
         workdir = state.config["WorkingDir"]
         paths = await common.caches.directories(step.mounts, binds, place, held)
         mounts += await in_thread(mounted, step.mounts, paths, points, workdir)
+        private = await held.enter_async_context(
+            private_mounts(
+                step.mounts, common.options, place / "private", keep_ownership=common.store.keep_ownership
+            )
+        )
+        mounts += await in_thread(private.place, points, workdir)
         made = points.made()
         host_config = common.options.host_config
         if step.network:
@@ -50,12 +57,14 @@ async def run_step(at: Position, step: Run) -> None:
             env=[
                 *(state.config["Env"] or []),
                 *(f"{name}={value}" for name, value in arguments.items()),
+                *private.environment,
             ],
             cwd=state.config["WorkingDir"] or "/",
             user=state.config["User"],
             hostname="",
             host_config=host_config,
             mounts=mounts,
+            is_private=bool(private.environment),
         )
         container = replace(container, hostname=short_id(container.container_id))
         at.messages.stdout(f" ---> Running in {short_id(container.container_id)}\n")

@@ -73,7 +73,7 @@ def write_bundle(
         devices=_devices(host_config),
         device_cgroup_rules=host_config["DeviceCgroupRules"] or (),
         sysctls=_sysctls(sandbox, host_config),
-        rlimits=_rlimits(host_config),
+        rlimits=resource_limits(host_config),
         shm_size=host_config["ShmSize"],
         init=bool(host_config.get("Init")),
         oom_score_adj=host_config["OomScoreAdj"],
@@ -258,7 +258,8 @@ def _devices(host_config: Mapping[str, Any]) -> list[Device]:
     return devices
 
 
-def _rlimits(host_config: Mapping[str, Any]) -> dict[str, tuple[int, int]]:
+def resource_limits(host_config: Mapping[str, Any]) -> dict[str, tuple[int, int]]:
+    """--ulimit: (soft, hard) by name. Raises InvalidParameter."""
     limits = {}
     for given in host_config["Ulimits"] or []:
         name = str(given.get("Name", ""))

@@ -195,7 +195,11 @@ class TarReader:
 
     def _next(self) -> Entry | None:
         if self.entry is not None:
-            self._skip(self._left + padding(self._stored))
+            self._skip(self._left)
+            whole = padding(self._stored)
+            # Docker's client leaves it out behind the last entry when it changes an archive on the way.
+            if whole and len(self._exactly(whole, partial=True)) < whole:
+                return None
             self.entry = self._sparse = None
         records: dict[bytes, bytes] = {}
         long_name = long_link = None
@@ -298,7 +302,7 @@ class TarReader:
             return None
         return block
 
-    def _exactly(self, size: int, *, eof_allowed: bool = False) -> bytes:
+    def _exactly(self, size: int, *, eof_allowed: bool = False, partial: bool = False) -> bytes:
         data = self._stream.read(size)
         while 0 < len(data) < size:
             more = self._stream.read(size - len(data))
@@ -306,7 +310,7 @@ class TarReader:
                 break
             data += more
         self.offset += len(data)
-        if len(data) < size and (data or not eof_allowed):
+        if len(data) < size and not partial and (data or not eof_allowed):
             raise self.error("unexpected EOF")
         return data
 

@@ -306,7 +306,7 @@ def test_add_url(workshop: Workshop, server: str, monkeypatch: pytest.MonkeyPatc
 
 def test_add_url_errors(workshop: Workshop, server: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("no_proxy", "127.0.0.1")
-    with pytest.raises(InvalidParameter, match=r"ADD failed: failed to GET .*/no with status 404"):
+    with pytest.raises(NotFound, match=r"ADD failed: failed to GET .*/no with status 404"):
         workshop.build(f"FROM busybox\nADD {server}/no /f\n")
     with pytest.raises(InvalidParameter, match="cannot determine filename for source"):
         workshop.build(f"FROM busybox\nADD {server}/ /d/\n")

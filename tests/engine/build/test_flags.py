@@ -195,8 +195,17 @@ def test_add_of_an_address(
 @pytest.mark.parametrize(
     ("step", "message"),
     [
-        ("RUN --mount=type=secret,id=x cat /run/secrets/x", "--mount=type=secret is not offered"),
-        ("RUN --mount=type=ssh true", "--mount=type=ssh is not offered"),
+        ("RUN --mount=type=secret,id=x,required cat /run/secrets/x", "secret x: not found"),
+        ("RUN --mount=type=secret,target=/a/y,required=1 true", "secret y: not found"),
+        ("RUN --mount=type=ssh,required true", 'no SSH key "default" forwarded from the client'),
+        ("RUN --mount=type=secret true", "invalid secret mount. one of source, target required"),
+        ("RUN --mount=type=secret,id=x,src=y true", "both source and id can't be set"),
+        ("RUN --mount=type=secret,id=x,from=y true", "secret mount should not have a from"),
+        ("RUN --mount=type=ssh,src=y true", "ssh does not support source"),
+        (
+            "RUN --mount=type=cache,target=/x,required true",
+            "unexpected key 'required' for mount",
+        ),
         ("RUN --mount=type=foo,target=/x true", 'unsupported mount type "foo"'),
         ("RUN --mount=type=cache true", '"target" is required'),
         ("RUN --mount=target=/x,foo true", "invalid field 'foo' must be a key=value pair"),
@@ -215,9 +224,27 @@ def test_add_of_an_address(
         ("ADD --checksum=sha256:12 http://x/y /", "invalid checksum digest length"),
         (f"ADD --checksum=sha256:{'0' * 64} a.txt /", "checksum requires"),
         ("ADD --checksum=sha256:12 a b /", "checksum can't be specified for multiple sources"),
-        ("ADD --keep-git-dir=true a b", "ADD --keep-git-dir is not offered"),
     ],
 )
 def test_errors(workshop: Workshop, step: str, message: str) -> None:
     with pytest.raises(InvalidParameter, match=message):
         workshop.build(f"FROM busybox\n{step}\n", TREE)
+
+
+@pytest.mark.parametrize(
+    ("step", "advice"),
+    [
+        ("RUN --device=x true", "`docker run --device` gives one"),
+        ("RUN --mont=type=cache,target=/x true", "did you mean --mount?"),
+        (
+            "ADD --from=x a b",
+            "ADD has --chown, --chmod, --exclude, --link, --checksum, --unpack, --keep",
+        ),
+        ("ENV --x=y a=b", "ENV has no flags"),
+    ],
+)
+def test_flags_that_are_not_there(workshop: Workshop, step: str, advice: str) -> None:
+    with pytest.raises(InvalidParameter) as caught:
+        workshop.build(f"FROM busybox\n{step}\n")
+    assert advice in (caught.value.hint or "")
+    assert step.split()[1].partition("=")[0] in (caught.value.hint or "")

@@ -1,0 +1,104 @@
+"""A file from the web, for ADD of a URL and for a build whose context is one."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
+from pathlib import Path
+
+from labkernel.engine.errors import (
+    EngineError,
+    Forbidden,
+    InvalidParameter,
+    NotFound,
+    System,
+    Unauthorized,
+    Unavailable,
+)
+
+_CHUNK = 1 << 18
+_TIMEOUT = 60.0  # seconds without a byte
+_SHOWN = 500  # characters of what a server says about an error
+
+_KINDS: Mapping[int, type[EngineError]] = {
+    HTTPStatus.BAD_REQUEST: InvalidParameter,
+    HTTPStatus.UNAUTHORIZED: Unauthorized,
+    HTTPStatus.FORBIDDEN: Forbidden,
+    HTTPStatus.NOT_FOUND: NotFound,
+}
+
+#: Hears of bytes done and expected (0 if unknown); what it raises ends the transfer.
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """What a server sent with a file. `type` is its Content-Type, `name` the file name that it suggests, both
+    "" if it says none; `modified` is in nanoseconds."""
+
+    size: int
+    type: str
+    name: str
+    modified: int
+
+
+def fetch(url: str, path: Path, progress: Progress) -> Fetched:
+    """Write what is at a URL to a file. Raises EngineError of the answer's kind, Unavailable without one."""
+    done = 0
+    try:
+        request = urllib.request.Request(url, headers={"User-Agent": "labkernel"})
+        with urllib.request.urlopen(request, timeout=_TIMEOUT) as answer, path.open("wb") as out:
+            expected = int(answer.headers.get("Content-Length") or 0)
+            while data := answer.read(_CHUNK):
+                out.write(data)
+                done += len(data)
+                progress(done, expected)
+            headers = answer.headers
+    except urllib.error.HTTPError as error:
+        said = error.read(_SHOWN).decode("utf-8", "replace").strip()
+        kind = _KINDS.get(error.code, System)
+        raise kind(f"failed to GET {url} with status {error.code} {error.reason}: {said}") from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "reason", error)
+        raise Unavailable(
+            f'Get "{url}": {reason}', hint="the address has to be reachable from this machine"
+        ) from None
+    if expected and done < expected:
+        raise Unavailable(f'Get "{url}": unexpected EOF')
+    return Fetched(
+        done,
+        headers.get("Content-Type") or "",
+        headers.get_filename() or "",
+        _time(headers.get("Last-Modified")),
+    )
+
+
+async def fetch_beside(url: str, path: Path, progress: Progress) -> Fetched:
+    """`fetch`, in a thread. Cancelled, it ends the transfer first."""
+    is_left = threading.Event()
+
+    def report(done: int, expected: int) -> None:
+        if is_left.is_set():
+            raise System("nobody waits for this any more")
+        progress(done, expected)
+
+    fetching = asyncio.ensure_future(asyncio.to_thread(fetch, url, path, report))
+    try:
+        return await asyncio.shield(fetching)
+    except asyncio.CancelledError:
+        is_left.set()
+        await asyncio.wait({fetching})
+        raise
+
+
+def _time(text: str | None) -> int:
+    try:
+        return int(parsedate_to_datetime(text).timestamp()) * 10**9 if text else 0
+    except (ValueError, OverflowError):
+        return 0
