@@ -27,7 +27,7 @@ from tests.support.room import wait_until
 
 @pytest.fixture
 def untouched(engine: Daemon) -> Iterator[None]:
-    """After the test there may be no process, mount, file or interface of the engine's that was not before."""
+    """After the test there may be no process, mount, file or interface that was not there before."""
     engine.docker("run", "--rm", "busybox", "true")
     before = Traces.of(engine)
     yield
