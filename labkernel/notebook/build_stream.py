@@ -103,7 +103,8 @@ class BuildStream:
             self._keep(last, line)
 
     def _is_next(self, number: int, total: int) -> bool:
-        return not self.steps or (number == len(self.steps) + 1 and total == self.total)
+        # One that fails has left out what other stages had yet to do.
+        return not self.steps or (number > self.steps[-1].number and total == self.total)
 
     def _keep(self, step: Step, line: str) -> None:
         step.output += line.rpartition("\r")[2] + "\n"

@@ -222,3 +222,27 @@ def test_a_build_says_why_a_step_was_run_again(labkernel: Run, docker_host: Daem
         assert "step 2 COPY . /explained: because app.py changed (2B -> 4B)\n" in said
         assert "step 3 RUN echo pip install -r x: because step 2 was run again\n" in said
         assert "hint: COPY requirements.txt first" in said
+
+
+def test_an_interrupt_ends_a_build_and_its_step(
+    docker_host: Daemon, background: list[subprocess.Popen[str]], tmp_path: Path
+) -> None:
+    def steps() -> bool:
+        return any("sleep 4242" in command for _, command in docker_host.room.left())
+
+    (tmp_path / "Dockerfile").write_text("FROM busybox\nRUN exec sleep 4242\n")
+    process = subprocess.Popen(
+        [*LABKERNEL, "docker", "build", "-t", "cut", str(tmp_path)],
+        env=docker_host.environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    background.append(process)
+    assert any(steps() for _ in wait_until(20))
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert "Traceback" not in err
+    assert any(not steps() for _ in wait_until(20))
+    assert docker_host.docker("images", "-q", "cut").stdout == ""

@@ -15,6 +15,7 @@ from nbclient import NotebookClient
 
 from tests.course.small_exercise import CHECKS, write_solution
 from tests.support.daemons import Daemon
+from tests.support.room import wait_until
 
 
 class Kernel:
@@ -114,6 +115,21 @@ def test_an_interrupt_ends_a_container_in_the_foreground(kernel: Kernel, docker_
     assert "interrupted" in text(outputs)
     assert "Traceback" not in text(outputs)
     assert running(docker_host) == []
+
+
+def test_an_interrupt_ends_a_build_and_its_step(kernel: Kernel, docker_host: Daemon) -> None:
+    def steps() -> bool:
+        return any("yes 4242" in command for _, command in docker_host.room.left())
+
+    cell = "%%dockerfile -t cut\nFROM busybox\nRUN exec yes 4242\n"
+    shown, *_ = outputs = kernel.interrupted(cell, steps)
+    assert "exec yes 4242" in shown.data["text/plain"]
+    assert "interrupted" in text(outputs)
+    for _ in wait_until(20):
+        if not steps():
+            break
+    assert not steps()
+    assert docker_host.docker("images", "-q", "cut").stdout == ""
 
 
 def test_an_interrupt_leaves_a_container_that_is_only_watched(kernel: Kernel, docker_host: Daemon) -> None:

@@ -1,7 +1,7 @@
 """Dockerfile and context -> image: read, plan, build the stages, tag.
 
-Stage by stage, step by step: look into the cache, else do the step on its parent's layers and make an image
-of it. The messages are those of dockerd's classic builder.
+Step by step, stages beside each other: look into the cache, else do the step on its parent's layers and make
+an image of it. The messages are those of dockerd's classic builder.
 """
 
 from __future__ import annotations
@@ -11,14 +11,17 @@ from typing import Any
 
 from labkernel.engine.build.cache import BuildCache
 from labkernel.engine.build.context import BuildContext
+from labkernel.engine.build.doing import Doing
 from labkernel.engine.build.interface import BaseImages, BuildOptions, Output, Room, StepRunner, unlimited
+from labkernel.engine.build.messages import Messages
 from labkernel.engine.build.mounting import CacheMounts
-from labkernel.engine.build.plan import Plan, make_plan
-from labkernel.engine.build.position import Common, Messages
+from labkernel.engine.build.plan import Plan, Stage, make_plan
+from labkernel.engine.build.position import Common
 from labkernel.engine.build.reading import read_dockerfile
 from labkernel.engine.build.recorder import Recorder
 from labkernel.engine.build.records import BuildRecords
 from labkernel.engine.build.stage import build_stage
+from labkernel.engine.build.stages import Stages
 from labkernel.engine.build.steps import Steps, short_id
 from labkernel.engine.build.threads import in_thread
 from labkernel.engine.build.wasted import wasted_bytes
@@ -115,33 +118,32 @@ class _Build:
         sources = images.lineage(options.cache_from) if options.cache_from else None
         self._images = images
         self._plan = plan
-        self._results: dict[int, Image | None] = {}
-        self._messages = Messages(output)
+        self._stages = Stages(plan, output, room, self._build_stage)
         self._common = Common(
-            images.store,
-            builder._runner,
-            builder._bases,
-            builder.caches,
-            context,
-            options,
-            plan,
-            Steps(images, builder._cache, _epoch(options), hold, sources),
-            room,
-            hold,
-            Recorder(builder.records, images, options, plan, context),
-            self._result,
+            store=images.store,
+            runner=builder._runner,
+            bases=builder._bases,
+            caches=builder.caches,
+            context=context,
+            options=options,
+            plan=plan,
+            steps=Steps(images, builder._cache, _epoch(options), hold, sources),
+            hold=hold,
+            recorder=Recorder(builder.records, images, options, plan, context),
+            result=self._stages.result,
+            doing=Doing(),
         )
+        self._messages = Messages(output, room)
 
     async def run(self) -> Image:
         plan, messages, recorder = self._plan, self._messages, self._common.recorder
+        await messages.begin()
         if plan.dockerfile.warnings:
             messages.stderr("\n".join(plan.dockerfile.warnings) + "\n")
         for number, arg in enumerate(plan.globals, 1):
             messages.announce(number, plan.steps, arg.code)
-        image: Image | None = None
         try:
-            for index in plan.needed:
-                image = await self._result(index)
+            image = await self._stages.run()
         finally:
             for message in await in_thread(recorder.finish):
                 messages.output(message)
@@ -156,11 +158,8 @@ class _Build:
             messages.output(await in_thread(wasted_bytes, self._images, image, recorder.steps))
         return image
 
-    async def _result(self, index: int) -> Image | None:
-        if index not in self._results:
-            stage = self._plan.stages[index]
-            self._results[index] = await build_stage(self._common, stage, self._messages)
-        return self._results[index]
+    async def _build_stage(self, stage: Stage, messages: Messages) -> Image | None:
+        return await build_stage(self._common, stage, messages)
 
 
 def _epoch(options: BuildOptions) -> int | None:

@@ -43,7 +43,7 @@ async def copy_step(at: Position, step: Copy) -> None:
         await in_thread(at.common.recorder.copying, at.record, key, sources)
         comment = f"{name} {flags}{key} in {step.destination} "
         command = joined_comment_command(at.state, comment)
-        if at.from_cache(command):
+        if await at.from_cache(command):
             return
         destination = container_config.joined_path(at.state.config["WorkingDir"], step.destination)
         if step.destination.endswith(("/", "/.")) or step.destination == ".":

@@ -37,6 +37,10 @@ class Stage:
     def name(self) -> str:
         return self.start.stage
 
+    @property
+    def title(self) -> str:
+        return f"stage {self.name or self.index}"
+
 
 @dataclass(frozen=True)
 class Plan:

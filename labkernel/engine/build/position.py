@@ -5,14 +5,18 @@ It looks into the cache, writes a new layer, makes the next image.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from labkernel.engine.build.container_config import ConfigState
 from labkernel.engine.build.context import BuildContext
+from labkernel.engine.build.doing import Doing, key
 from labkernel.engine.build.errors import did_you_mean
-from labkernel.engine.build.interface import BaseImages, BuildOptions, Output, Room, StepRunner
+from labkernel.engine.build.interface import BaseImages, BuildOptions, StepRunner
+from labkernel.engine.build.messages import Messages
 from labkernel.engine.build.mounting import CacheMounts
 from labkernel.engine.build.plan import Plan
 from labkernel.engine.build.recorder import Recorder
@@ -24,29 +28,11 @@ from labkernel.engine.errors import EngineError, InvalidParameter
 from labkernel.engine.image.images import Hold, Image
 from labkernel.engine.image.store import Store
 
-_RED, _PLAIN = "\x1b[91m", "\x1b[0m"
-
-
-class Messages:
-    """A build's messages, as the API's clients show them."""
-
-    def __init__(self, output: Output) -> None:
-        self.output = output
-
-    def stdout(self, text: str) -> None:
-        self.output({"stream": text})
-
-    def stderr(self, text: str) -> None:
-        self.output({"stream": f"{_RED}{text}{_PLAIN}"})
-
-    def announce(self, number: int, total: int, code: str) -> None:
-        self.stdout(f"Step {number}/{total} : {code}")
-        self.stdout("\n")
-
 
 @dataclass(frozen=True)
 class Common:
-    """What all steps of one build share. `result` gives the image of a stage, by its index."""
+    """What all steps of one build share. `result` gives the image of a stage, by its index, for who has these
+    messages."""
 
     store: Store
     runner: StepRunner
@@ -56,24 +42,26 @@ class Common:
     options: BuildOptions
     plan: Plan
     steps: Steps
-    room: Room
     hold: Hold
     recorder: Recorder
-    result: Callable[[int], Awaitable[Image | None]]
+    result: Callable[[int, Messages], Awaitable[Image | None]]
+    doing: Doing
+    finding: dict[tuple[str, str], asyncio.Lock] = field(default_factory=dict)
 
     async def find(self, name: str, platform: str, messages: Messages) -> Image:
         """The image that FROM or `COPY --from` names, held until the build ends."""
         options = self.options
-        image = await self.bases.find(
-            name, messages.output, platform=platform, pull=options.pull, auths=options.auths
-        )
+        async with self.finding.setdefault((name, platform), asyncio.Lock()):  # it is fetched once
+            image = await self.bases.find(
+                name, messages.output, platform=platform, pull=options.pull, auths=options.auths
+            )
         return self.hold(image)
 
 
 @dataclass
 class Position:
     """A stage's image made last, and the configuration for the next. `record` is the recorder's handle of the
-    step under way."""
+    step under way, `held` what it has until its end."""
 
     common: Common
     messages: Messages
@@ -82,16 +70,21 @@ class Position:
     state: ConfigState
     may_use_cache: bool
     record: int = -1
+    held: AsyncExitStack = field(default_factory=AsyncExitStack)
 
-    def from_cache(self, command: Sequence[str]) -> bool:
-        """Whether the step has been done before: then its image is the stage's."""
-        steps = self.common.steps
+    async def from_cache(self, command: Sequence[str]) -> bool:
+        """Whether the step has been done before: then its image is the stage's. If not, the step is the
+        caller's to do, now that there is a processor for it."""
+        steps, step = self.common.steps, key(self.image.id if self.image else "", command)
+        if self.may_use_cache:
+            await self.common.doing.equal(step)
         image = steps.cached(self.image, command) if self.may_use_cache else None
         held_back = self.may_use_cache and image is None and steps.is_held_back(self.image, command)
         self.common.recorder.looked_up(self.record, command, cached=image is not None, held_back=held_back)
         if image is None:
             # One step done anew: those after it as well.
             self.may_use_cache = False
+            await self.held.enter_async_context(self.common.doing.step(step))
             return False
         self.messages.stdout(" ---> Using cache\n")
         self.image = image
@@ -140,7 +133,7 @@ class Position:
         plan = self.common.plan
         stage = plan.stage(name, self.index)
         if stage is not None:
-            return await self.common.result(stage.index)
+            return await self.common.result(stage.index, self.messages)
         if name.isascii() and name.isdigit():
             is_own = int(name[:9]) == self.index
             raise InvalidParameter(

@@ -138,7 +138,7 @@ class Recorder:
     def finish(self) -> list[dict[str, Any]]:
         """Keep the record; the messages that say why what was run again was, if that was asked for."""
         messages: list[dict[str, Any]] = []
-        self.steps.sort(key=lambda step: step.number)
+        self.steps.sort(key=lambda step: (step.stage, step.number))
         if self.options.explain:
             for step, cause in zip(self.steps, self._causes(), strict=True):
                 said: dict[str, Any] = {
@@ -156,14 +156,14 @@ class Recorder:
 
     def _not_reached(self) -> list[StepRecord]:
         """What a build that failed did not come to."""
-        reached = {step.number for step in self.steps}
+        reached = {(step.stage, step.number) for step in self.steps}
         number = len(self.plan.globals)
         found: list[StepRecord] = []
         for index in self.plan.needed:
             stage = self.plan.stages[index]
             for step in (stage.start, *stage.instructions):
                 number += 1
-                if number not in reached:
+                if (index, number) not in reached:
                     found.append(StepRecord(number, index, step.code, _text(step)))
         return found
 

@@ -25,7 +25,7 @@ async def run_step(at: Position, step: Run) -> None:
         args, script, mounts = command(step, state, place)
         shown, binds = await mount_sources(step, at.tree)
         recorded_command = recorded([*shown, *args, *script], arguments, state.arguments)
-        if at.from_cache(recorded_command):
+        if await at.from_cache(recorded_command):
             return
         upper, work = place / "upper", place / "work"
         upper.mkdir(mode=0o755)
@@ -88,8 +88,8 @@ def _ensure_workdir(at: Position, upper: Path) -> None:
 
 
 async def _execute(at: Position, step: RunStep) -> None:
-    stdout, stderr = Text(at.messages.stdout), Text(at.messages.stderr)
-    code = await at.common.runner.run(step, stdout.write, stderr.write, at.common.room)
+    stdout, stderr = Text(at.messages.printed), Text(at.messages.printed_error)
+    code = await at.common.runner.run(step, stdout.write, stderr.write, at.messages.room)
     stdout.end()
     stderr.end()
     if code:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from contextlib import AsyncExitStack
+
 from labkernel.engine.build import container_config
 from labkernel.engine.build.container_config import ConfigState
 from labkernel.engine.build.copy_step import copy_step
 from labkernel.engine.build.instructions import Copy, Instruction, Run, Workdir, instruction
 from labkernel.engine.build.located import located
+from labkernel.engine.build.messages import Messages
 from labkernel.engine.build.nodes import Dockerfile
 from labkernel.engine.build.parser import parse
 from labkernel.engine.build.plan import Stage
-from labkernel.engine.build.position import Common, Messages, Position
+from labkernel.engine.build.position import Common, Position
 from labkernel.engine.build.run_step import run_step
 from labkernel.engine.build.steps import comment_command, joined_comment_command, new_container_id, short_id
 from labkernel.engine.build.workdir import make_workdir
@@ -46,7 +49,7 @@ async def build_stage(common: Common, stage: Stage, messages: Messages) -> Image
 async def _base(common: Common, stage: Stage, messages: Messages) -> Image | None:
     earlier = common.plan.base_stage(stage)
     if earlier is not None:
-        return await common.result(earlier.index)
+        return await common.result(earlier.index, messages)
     if stage.base == "scratch":
         return None
     try:
@@ -77,14 +80,15 @@ async def _step(at: Position, number: int, step: Instruction, source: Dockerfile
     recorder = at.common.recorder
     at.state.config["Image"] = at.image.id if at.image else ""
     at.record = recorder.begin(at.index, number, step, at.image, at.state)
-    with located(source, step.node):
-        step = container_config.expanded(step, at.state)
-        if isinstance(step, Run):
-            await run_step(at, step)
-        elif isinstance(step, Copy):
-            await copy_step(at, step)
-        else:
-            await _configure(at, step)
+    async with AsyncExitStack() as at.held:
+        with located(source, step.node):
+            step = container_config.expanded(step, at.state)
+            if isinstance(step, Run):
+                await run_step(at, step)
+            elif isinstance(step, Copy):
+                await copy_step(at, step)
+            else:
+                await _configure(at, step)
     recorder.end(at.record, at.image)
 
 
@@ -96,7 +100,7 @@ async def _configure(at: Position, step: Instruction) -> None:
     at.state.notes.clear()
     is_workdir = isinstance(step, Workdir)
     command = (joined_comment_command if is_workdir else comment_command)(at.state, comment)
-    if at.from_cache(command):
+    if await at.from_cache(command):
         return
     container_id = new_container_id()
     if is_workdir:

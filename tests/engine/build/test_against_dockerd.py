@@ -340,6 +340,23 @@ CMD ["/x"]
 """,
         TREE,
     ),
+    "stages side by side": Case(
+        """
+FROM busybox AS slow
+RUN sleep 0.5; echo slow | tee /slow
+RUN echo both
+FROM busybox AS quick
+RUN echo quick | tee /quick
+FROM busybox AS copied
+COPY a.txt /copied
+FROM busybox
+COPY --from=quick /quick /
+COPY --from=copied /copied /
+COPY --from=slow /slow /again
+RUN cat /quick /copied /again > /all
+""",
+        TREE,
+    ),
     "only from": Case("FROM busybox\n"),
     "odd spelling": Case(
         """# syntax=docker/dockerfile:1
