@@ -20,6 +20,7 @@ from labkernel.engine.build.recorder import Recorder
 from labkernel.engine.build.records import BuildRecords
 from labkernel.engine.build.stage import build_stage
 from labkernel.engine.build.steps import Steps, short_id
+from labkernel.engine.build.teaching import Lesson, teaching
 from labkernel.engine.build.threads import in_thread
 from labkernel.engine.build.wasted import wasted_bytes
 from labkernel.engine.errors import InvalidParameter
@@ -51,9 +52,15 @@ class Builder:
         later in the middle of it (the API ends the stream with `interface.error_message`). Cancelled or
         killed, it leaves nothing but the images of completed steps.
         """
+        with teaching(context, options) as lesson:
+            return await self._build(context, options, output, room, lesson)
+
+    async def _build(
+        self, context: BuildContext, options: BuildOptions, output: Output, room: Room, lesson: Lesson
+    ) -> str:
         references = [parse_reference(tag).with_default_tag() for tag in options.tags]
         dockerfile = await in_thread(read_dockerfile, context, options.dockerfile)
-        plan = make_plan(
+        plan = lesson.plan = make_plan(
             dockerfile,
             options.build_args,
             target=options.target,
