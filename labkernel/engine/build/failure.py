@@ -2,12 +2,15 @@
 
 The API gives it as `failure`, a field of ours beside `hint`; Docker's own message stays as it is:
 
-    {"line": 3, "endLine": 5,                         the failing instruction
-     "lines": [{"number": 1, "text": "FROM x"}, ...], it and its neighbours; the middle of a long one is left out
-     "mark": {"line": 4, "column": 9, "width": 3},    what it is about, where that is known
+    {"line": 3, "endLine": 5,            the failing instruction
+     "lines": [                          it and its neighbours; of a long one the middle is left out
+       {"number": 1, "text": "FROM x"}, ...],
+     "mark": {                           what it is about, where that is known
+       "line": 4, "column": 9, "width": 3},
      "instruction": "RUN",
-     "exitCode": 127, "meaning": "command not found", of a RUN
-     "output": ["...", ...]}                          of a RUN: its last lines
+     "exitCode": 127,                    of a RUN
+     "meaning": "command not found",
+     "output": ["...", ...]}             its last lines
 
 Lines and columns count from 1, columns in characters.
 """

@@ -50,7 +50,7 @@ def _teach(error: EngineError, lesson: Lesson) -> None:
     situation = _situation(error, failure, lesson)
     said = advise(situation)
     if said:
-        error.hint = error.hint or said.text
+        error.hint = said.text or error.hint
         marked(failure, said.mark)
     if situation.name:
         failure["instruction"] = situation.name
@@ -71,6 +71,7 @@ def _situation(error: EngineError, failure: Mapping[str, Any], lesson: Lesson) -
     text = _as_written(node) if node else texts.get(line, "").strip()
     return Situation(
         message=error.message,
+        hint=error.hint or "",
         name=node.name if node else text.partition(" ")[0].upper(),
         text=text,
         code=error.code if isinstance(error, RunFailed) else None,

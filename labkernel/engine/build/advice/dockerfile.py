@@ -5,18 +5,26 @@ from __future__ import annotations
 import posixpath
 import re
 
-from labkernel.engine.build.advice.shell import undeclared_argument
+from labkernel.engine.build.advice.shell import COMMANDS, undeclared_argument
 from labkernel.engine.build.advice.situation import Advice, Rule, Situation
 
+_OPERATORS = ("&&", "||", "|", ";")
+_GOES_ON = re.compile(
+    r"\s*(RUN|ENV|LABEL|COPY|CMD|ENTRYPOINT)\b|\s*(&&|\|\||\||;|-)|.*(&&|\|\||\||,)$", re.IGNORECASE
+)
 
-def _lost_continuation(situation: Situation, found: re.Match[str]) -> str:
-    before = situation.line_before.rstrip()
-    above = re.match(r"\s*(RUN|ENV|LABEL|COPY|CMD|ENTRYPOINT)\b", before, re.IGNORECASE)
-    if above or re.match(r"\s*(&&|\|\||\||;|-)|.*(&&|\|\||\||,)$", before) or found[1] in ("&&", "||", "|"):
+
+def _no_instruction(situation: Situation, found: re.Match[str]) -> str | None:
+    """A command where an instruction should be: the line before lost its backslash, or RUN is missing."""
+    word = found[1]
+    is_command = word in COMMANDS or word in _OPERATORS or word.startswith("-")
+    if situation.hint and not is_command:
+        return None  # it is near an instruction's name
+    if word in _OPERATORS or _GOES_ON.match(situation.line_before.rstrip()):
         return (
-            f"does this line go on from line {situation.line - 1}? Then that one has to end with a backslash"
+            f"does this line go on from line {situation.line - 1}? Then that line has to end with a backslash"
         )
-    if re.fullmatch(r"[a-z][\w.+-]*", found[1]):
+    if is_command:
         return f"commands belong behind RUN: RUN {situation.text.strip()}"
     return "a line begins with an instruction, such as FROM, RUN, COPY or CMD"
 
@@ -62,7 +70,7 @@ def _hint_of_list(situation: Situation) -> str:
 
 
 RULES = (
-    Rule("message", r"unknown instruction: (\S+)", _lost_continuation),
+    Rule("message", r"unknown instruction: (\S+)", _no_instruction),
     Rule(
         "message",
         r"file with no instructions",
@@ -88,6 +96,8 @@ RULES = (
         "EXPOSE takes ports of the container: EXPOSE 8080, EXPOSE 53/udp; docker run -p HOST:CONTAINER "
         "publishes them",
     ),
+    Rule("message", r"stat (\S+): file does not exist", lambda situation, found: Advice("", found[1])),
+    Rule("message", r"invalid from flag value ([^\s:]+):", lambda situation, found: Advice("", found[1])),
     Rule("message", r"with more than one source file, the destination must be", _several_sources),
     Rule("message", r"forbidden path outside the build context: (\S+)", _outside),
     Rule("message", r"source can't be a URL for COPY", "ADD can fetch a URL"),

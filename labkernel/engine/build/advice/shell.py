@@ -8,7 +8,7 @@ import re
 from labkernel.engine.build.advice.packages import SYSTEM_PACKAGES
 from labkernel.engine.build.advice.situation import Advice, Rule, Situation, near
 
-_COMMANDS = (
+COMMANDS = (
     *("addgroup", "adduser", "apk", "apt-get", "awk", "bash", "bundle", "bzip2", "cargo", "cat", "chgrp"),
     *("chmod", "chown", "cmake", "composer", "cp", "curl", "cut", "date", "dnf", "dpkg", "echo", "env"),
     *("export", "find", "gcc", "git", "go", "grep", "groupadd", "gunzip", "gzip", "head", "install", "java"),
@@ -59,7 +59,7 @@ def _not_found(situation: Situation, found: re.Match[str]) -> Advice | None:
             "otherwise install it first, or FROM an image of python",
             word,
         )
-    if other := near(word, _COMMANDS):
+    if other := near(word, COMMANDS):
         return Advice(f"there is no command {word}; did you mean {other}?", word)
     package = word if word in SYSTEM_PACKAGES else None
     how = _install(situation.base, package or "...")
@@ -217,7 +217,7 @@ RULES = (
     Rule("output", r"(?:^|: )(?:line \d+: |\d+: )?([^\s:]+): Permission denied", _denied),
     Rule(
         "output",
-        r"(?i)exec format error",
+        r"(?i)exec format error|\x7fELF",
         "the program is for another kind of machine (see uname -m), or a script without #! in its first line",
     ),
     Rule("output", r"Illegal option -o pipefail|Bad substitution|bad substitution", _BASH),
@@ -244,7 +244,16 @@ RULES = (
     ),
     Rule(
         "output",
-        r"(?:can't open|cannot stat|can't stat|cannot access|can't cd to) ?['\u2018]?([^'\u2019:\s]+)['\u2019]?:",
+        r"can't cd to (\S+?):",
+        lambda situation, found: Advice(
+            f"there is no folder {found[1]} in the image at this line: WORKDIR {found[1]} makes it, and "
+            "is kept for what follows",
+            found[1],
+        ),
+    ),
+    Rule(
+        "output",
+        r"(?:can't open|cannot stat|can't stat|cannot access) ['\u2018]?([^'\u2019:\s]+)['\u2019]?:",
         lambda situation, found: Advice(
             f"{found[1]} is not in the image at this line: files come into it by COPY, and a RUN sees "
             "nothing of this machine",

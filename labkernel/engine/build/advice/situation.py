@@ -32,7 +32,8 @@ def _no_file(name: str) -> ContextFile | None:
 
 @dataclass(frozen=True)
 class Situation:
-    """A failure. `text` is the failing instruction as written, continuations joined, `name` its keyword.
+    """A failure. `hint` is what its error advises already, `text` the failing instruction as written,
+    continuations joined, `name` its keyword.
 
     `code` is the exit code of a RUN, `output` the last of what it printed. `globals` are the names of ARGs
     before the first FROM. `line_before` is the line of the file above the failing one. `context_file` finds
@@ -40,6 +41,7 @@ class Situation:
     """
 
     message: str
+    hint: str = ""
     name: str = ""
     text: str = ""
     code: int | None = None
@@ -73,7 +75,8 @@ class Situation:
 
 @dataclass(frozen=True)
 class Advice:
-    """What to do, and the word of the instruction that it is about ("" for none)."""
+    """What to do ("" leaves it at what the error advises), and the word of the instruction that it is about
+    ("" for none)."""
 
     text: str
     mark: str = ""
