@@ -145,7 +145,8 @@ def _note(stream: str, steps: list[BuildStep]) -> None:
     """Keep what the builder says of each step: "Step 1/3 : FROM x", " ---> Using cache", " --->
     0123456789ab".
     """
-    for line in stream.splitlines():
+    for piece in stream.splitlines(keepends=True):  # its last line may go on in the next message
+        line = piece.rstrip("\r\n")
         start = re.match(r"Step (\d+)/(\d+) : (.*)", line)
         if start:
             steps.append(BuildStep(start[3]))
@@ -156,7 +157,7 @@ def _note(stream: str, steps: list[BuildStep]) -> None:
         elif steps and not re.match(
             r" ---> Running in |Removing intermediate container |Successfully ", line
         ):
-            steps[-1].output = (steps[-1].output + line + "\n")[-KEPT:]
+            steps[-1].output = (steps[-1].output + piece)[-KEPT:]
 
 
 BUILD = Command(

@@ -137,7 +137,7 @@ def test_ports(lab_shell: Shell) -> None:
         ("%%docker\nfor i in 1 2; do\ndocker ps\ndone", "a second command", "`for` is for a shell"),
         ("%%docker\ncd /tmp\ndocker ps", "unknown command: docker cd", "`%cd DIRECTORY` goes there"),
         ("%%dockerfile --context nodir\nFROM busybox\n", 'path "nodir" not found', "--context names"),
-        ("%%dockerfile\nFROM busybox\nRUN apt-get update\n", "non-zero code: 127", "no apt-get"),
+        ("%%dockerfile\nFROM busybox\nRUN apt-get update\n", "non-zero code: 127", "FROM debian has it"),
         ("%container logs nobody", "No such container: nobody", "docker ps -a"),
         ("%layers nothing", "No such image or container: nothing", "%image ls"),
         ("%ports nobody", "No such container: nobody", "%container ps"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -331,3 +332,11 @@ MISTAKES = (
 )
 
 BY_NAME = {mistake.name: mistake for mistake in MISTAKES}
+
+
+def marked(failure: Mapping[str, Any]) -> str:
+    """The text that a failure underlines; all of its first line if nothing is."""
+    lines = {line["number"]: str(line["text"]) for line in failure["lines"]}
+    if mark := failure.get("mark"):
+        return lines[mark["line"]][mark["column"] - 1 :][: mark["width"]]
+    return lines[failure["line"]]

@@ -9,7 +9,7 @@ import pytest
 
 from tests.engine.build.conftest import context_tar
 from tests.support.daemons import Daemon
-from tests.support.mistakes import MISTAKES, Mistake
+from tests.support.mistakes import MISTAKES, Mistake, marked
 
 
 def error_of(engine: Daemon, mistake: Mistake) -> dict[str, Any]:
@@ -36,10 +36,6 @@ def test_a_mistake_is_told_shown_and_advised(engine: Daemon, mistake: Mistake) -
     source = mistake.dockerfile.splitlines()
     assert lines == {number: source[number - 1] for number in lines}
     assert {*range(failure["line"], failure["endLine"] + 1)} <= set(lines)
-    mark = failure.get("mark")
-    if mark is None:
-        assert lines[mistake.line] == mistake.marked
-    else:
-        assert lines[mark["line"]][mark["column"] - 1 :][: mark["width"]] == mistake.marked
+    assert marked(failure) == mistake.marked
     assert failure.get("meaning") == mistake.meaning
     assert ("exitCode" in failure) == ("non-zero code" in mistake.message) == ("output" in failure)

@@ -21,9 +21,7 @@ def _no_instruction(situation: Situation, found: re.Match[str]) -> str | None:
     if situation.hint and not is_command:
         return None  # it is near an instruction's name
     if word in _OPERATORS or _GOES_ON.match(situation.line_before.rstrip()):
-        return (
-            f"does this line go on from line {situation.line - 1}? Then that line has to end with a backslash"
-        )
+        return f"does this go on from line {situation.line - 1}? Then that line has to end with a backslash"
     if is_command:
         return f"commands belong behind RUN: RUN {situation.text.strip()}"
     return "a line begins with an instruction, such as FROM, RUN, COPY or CMD"
@@ -71,6 +69,11 @@ def _hint_of_list(situation: Situation) -> str:
 
 RULES = (
     Rule("message", r"unknown instruction: (\S+)", _no_instruction),
+    Rule(
+        "message",
+        r"no build stage in current context|the Dockerfile \(\S*\) cannot be empty",
+        "a Dockerfile begins with FROM, such as FROM busybox; only ARG may stand before it",
+    ),
     Rule(
         "message",
         r"file with no instructions",
