@@ -79,7 +79,7 @@ class BuildFailure:
         before = self.lines[0].number - 1
         for line in self.lines:
             if line.number != before + 1:
-                yield f"{'':{digits + 1}} {faint}...{off}"
+                yield f"{'':{digits + 1}} {faint}:{off}"
             before = line.number
             number = f"{faint}{line.number:>{digits + 2}} |{off}"
             sign = f"{red}>>>{off}" if line.is_failing else "   "
@@ -120,7 +120,11 @@ def guessed(
     else:
         return None
     is_run = "returned a non-zero code: " in message
-    output = _CONTROL.sub("", steps[-1].output).splitlines()[-_OUTPUT_LINES:] if is_run and steps else []
+    output = (
+        _CONTROL.sub("", steps[-1].output).strip("\n").splitlines()[-_OUTPUT_LINES:]
+        if is_run and steps
+        else []
+    )
     mark = None
     if word and (at := source[first - 1].lower().find(word[1].lower())) >= 0:
         mark = Mark(first, at + 1, len(word[1]))
@@ -128,7 +132,7 @@ def guessed(
     lines = [SourceLine(n, source[n - 1], first <= n <= last) for n in shown]
     if not lines and not is_run:
         return None
-    return BuildFailure(dockerfile, first, lines, mark, code if is_run else None, "", output)
+    return BuildFailure(dockerfile, first, lines, mark, code if is_run else None, "", output[-_OUTPUT_LINES:])
 
 
 def _lines_of(steps: Sequence[BuildStep], source: Sequence[str]) -> tuple[int, int]:

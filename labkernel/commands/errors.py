@@ -22,8 +22,11 @@ class CommandError(Exception):
     optional.
 
     `exit_code` is what the docker client would exit with; `details` is the engine's error as it came, its
-    `hint` is shown where we know no better. `failure` is where a build failed.
+    `hint` is shown where we know no better. `failure` is where a build failed. `is_shown`: the cell has a
+    picture of it, and of the hint.
     """
+
+    is_shown: bool = False
 
     def __init__(
         self,

@@ -15,14 +15,15 @@ class CellError(CommandError):
 
     @classmethod
     def of(cls, error: CommandError) -> CellError:
+        """The same error; what the cell shows already is left out."""
         return cls(
             error.what,
             where=error.where,
             why=error.why,
-            hint=error.hint,
+            hint=None if error.is_shown else error.hint,
             exit_code=error.exit_code,
             details=error.details,
-            failure=error.failure,
+            failure=None if error.is_shown else error.failure,
         )
 
     def _render_traceback_(self) -> list[str]:

@@ -215,9 +215,9 @@ class LabMagics:
                     explanation=built.explanation,
                 )
             except BaseException as error:
-                console.fail()
                 if isinstance(error, CommandError) and console.stream.steps and not error.hint:
                     error.hint = "what the step printed, above, says why"
+                console.fail(error)
                 raise
             console.finish(report)
             return report

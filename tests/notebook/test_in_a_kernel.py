@@ -161,3 +161,18 @@ def slow(lab: Lab) -> None:
     (report,) = kernel.run("%check image slow")
     assert "✔ slow: This takes its time." in report.data["text/plain"]
     assert "✔" in report.data["text/html"]
+
+
+def test_a_mistake_is_pictured_where_it_is(kernel: Kernel) -> None:
+    """Docker's engine says less, and the mark is in the line all the same."""
+    picture, error = kernel.run("%%dockerfile\nFROM busybox\nRUN true && \\\n    ehco hello\nCMD true\n")
+    html = picture.data["text/html"]
+    assert "exit code 127" in html
+    assert "Dockerfile:2" in html
+    assert html.count("▸") == 2
+    assert "ehco: not found" in html
+    assert "  3 | >>>     ehco hello" in picture.data["text/plain"]
+    assert "hint" not in text([error])  # it is in the picture
+    picture, _ = kernel.run("%%dockerfile\nFROM busybox\nRUNN echo hello\n")
+    assert "did you mean RUN?" in picture.data["text/html"]
+    assert ">RUNN</span> echo hello" in picture.data["text/html"]
