@@ -11,15 +11,17 @@ from typing import TYPE_CHECKING, Any
 
 from labkernel.commands.build_errors import explain_build_error
 from labkernel.commands.build_explanation import Explanation
+from labkernel.commands.build_notes import BuildNotes, check_text
 from labkernel.commands.build_source import BuildSource
 from labkernel.commands.command import Command, Invocation
 from labkernel.commands.console import Console
 from labkernel.commands.container_config import environment, labels, ulimit
 from labkernel.commands.errors import CommandError, explain
 from labkernel.commands.flags import integer, many, size, switch, text
+from labkernel.commands.hadolint import Hadolint, check_installed
 from labkernel.commands.http import call, messages
 from labkernel.commands.progress import raise_error, status_line
-from labkernel.commands.results import BuildStep, Built, Result
+from labkernel.commands.results import BuildStep, Built, Result, Text
 from labkernel.commands.units import human_size
 
 if TYPE_CHECKING:
@@ -35,9 +37,13 @@ def build(client: DockerClient, invocation: Invocation, console: Console) -> Res
 
     options = invocation.options
     source = BuildSource(invocation, console)
+    if options["check"]:
+        return _check(source)
     quiet = options["quiet"]
     steps: list[BuildStep] = []
     explanation = Explanation()
+    notes = BuildNotes(source.shown_name, source.dockerfile_text)
+    hadolint = Hadolint(source.dockerfile_text if options.get("notes") else "")
     image = ""
     try:
         response = call(
@@ -52,6 +58,7 @@ def build(client: DockerClient, invocation: Invocation, console: Console) -> Res
         for message in messages(response):
             raise_error(message)
             explanation.add(message.get("aux") or {})
+            notes.add(message.get("aux") or {})
             if "ID" in (message.get("aux") or {}):
                 image = message["aux"]["ID"]
             elif message.get("stream"):
@@ -69,10 +76,29 @@ def build(client: DockerClient, invocation: Invocation, console: Console) -> Res
     except (APIError, CommandError) as error:
         console.progress_done()
         raise explain_build_error(explain(error, invocation.line, client), source, steps) from None
+    else:
+        notes.finish(explanation, hadolint.findings)
+    finally:
+        hadolint.stop()
     console.progress_done()
     if options["iidfile"]:
         Path(options["iidfile"]).write_text(image)
-    return Built(image, list(options["tag"]), steps, quiet, explanation)
+    return Built(image, list(options["tag"]), steps, quiet, explanation, notes)
+
+
+def _check(source: BuildSource) -> Result:
+    """--check: nothing is built. The exit code is 1 if there is something to say, as with BuildKit."""
+    check_installed()
+    if not source.dockerfile_text:
+        raise CommandError(
+            "--check needs a Dockerfile that is at hand", hint="not one in an archive or at a URL"
+        )
+    findings = Hadolint(source.dockerfile_text).findings
+    return Text(
+        check_text(source.shown_name, source.dockerfile_text, findings),
+        data=findings,
+        exit_code=1 if findings else 0,
+    )
 
 
 def _parameters(options: Mapping[str, Any], source: BuildSource) -> dict[str, Any]:
@@ -171,6 +197,7 @@ BUILD = Command(
         many("build-arg", "", "Value of an ARG, as NAME=VALUE"),
         switch("no-cache", "", "Run every step again"),
         switch("explain", "", "Say why steps were run again and what is wasted (labkernel's engine)"),
+        switch("check", "", "Build nothing: say what hadolint finds in the Dockerfile"),
         text("target", "", "Stop at this stage of a multi-stage Dockerfile"),
         many("label", "", "A label of the image, as KEY=VALUE"),
         switch("pull", "", "Look for a newer base image"),

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from labkernel.commands.build_context import file_names
 from labkernel.commands.build_failure import from_engine, guessed
-from labkernel.commands.build_source import DOCKERFILE_FROM_STDIN, BuildSource
+from labkernel.commands.build_source import BuildSource
 from labkernel.commands.errors import CommandError, nearest
 from labkernel.commands.results import BuildStep
 
@@ -15,7 +15,7 @@ from labkernel.commands.results import BuildStep
 def explain_build_error(error: CommandError, source: BuildSource, steps: Sequence[BuildStep]) -> CommandError:
     """Add where it failed. What labkernel's engine says of it counts most; of another's error, the nearest
     name for a missing file, and the slips with apt."""
-    name = "Dockerfile" if source.dockerfile_name == DOCKERFILE_FROM_STDIN else source.dockerfile_name
+    name = source.shown_name
     if "failure" in error.details:
         error.failure = from_engine(error.details["failure"], name)
         error.hint = error.engine_hint or error.hint

@@ -128,11 +128,31 @@ def guessed(
     mark = None
     if word and (at := source[first - 1].lower().find(word[1].lower())) >= 0:
         mark = Mark(first, at + 1, len(word[1]))
-    shown = range(max(1, first - _NEIGHBOURS), min(len(source), last + _NEIGHBOURS) + 1) if first else ()
-    lines = [SourceLine(n, source[n - 1], first <= n <= last) for n in shown]
+    lines = excerpt(source, first, last) if first else []
     if not lines and not is_run:
         return None
     return BuildFailure(dockerfile, first, lines, mark, code if is_run else None, "", output[-_OUTPUT_LINES:])
+
+
+def excerpt(source: Sequence[str], first: int, last: int) -> list[SourceLine]:
+    """The lines `first`..`last`, as those that fail, with their neighbours."""
+    shown = range(max(1, first - _NEIGHBOURS), min(len(source), last + _NEIGHBOURS) + 1)
+    return [SourceLine(n, source[n - 1], first <= n <= last) for n in shown]
+
+
+def instruction_end(source: Sequence[str], first: int) -> int:
+    """The last line of the instruction that begins at a line: those that end with a backslash go on."""
+    last = first
+    while last < len(source) and (
+        source[last - 1].rstrip().endswith("\\") or _is_between(source, first, last)
+    ):
+        last += 1
+    return last
+
+
+def _is_between(source: Sequence[str], first: int, last: int) -> bool:
+    """Whether a line is a comment amid continued lines."""
+    return last > first and source[last - 1].lstrip().startswith("#")
 
 
 def _lines_of(steps: Sequence[BuildStep], source: Sequence[str]) -> tuple[int, int]:
@@ -142,11 +162,10 @@ def _lines_of(steps: Sequence[BuildStep], source: Sequence[str]) -> tuple[int, i
     for step in steps:
         found = (0, 0)
         for first in range(position, len(source)):
-            joined, last = source[first].strip(), first
-            while joined.endswith("\\") and last + 1 < len(source):
-                last += 1
-                joined = joined[:-1] + source[last]
+            last = instruction_end(source, first + 1)
+            lines = [line for line in source[first:last] if not line.lstrip().startswith("#")]
+            joined = "".join(line.rstrip().removesuffix("\\") for line in lines)
             if joined.split() == step.instruction.split():
-                position, found = last + 1, (first + 1, last + 1)
+                position, found = last, (first + 1, last)
                 break
     return found

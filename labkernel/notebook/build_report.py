@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from labkernel.commands import CommandError, Explanation, Result
+from labkernel.commands.build_notes import BuildNotes
 from labkernel.notebook.build_stream import BuildStream, Step
-from labkernel.notebook.dockerfile_picture import failure_html
+from labkernel.notebook.dockerfile_picture import failure_html, notes_html
 from labkernel.notebook.layers import Stack
 from labkernel.notebook.layers_picture import size, stack_html
 from labkernel.notebook.style import (
@@ -52,6 +53,7 @@ class BuildReport(Result):
     stack: Stack
     before: str = ""
     explanation: Explanation = field(default_factory=Explanation)
+    notes: BuildNotes | None = None
     sizes: dict[int, int] = field(init=False)
     """Step number -> bytes of the layer it made."""
 
@@ -78,9 +80,18 @@ class BuildReport(Result):
     @property
     def _explained(self) -> list[str]:
         """Why steps were run again and what is wasted; nothing where the engine does not say."""
+        return [*self._run_again, *self.explanation.waste_lines]
+
+    @property
+    def _explained_beside(self) -> list[str]:
+        """The same without the waste that is shown at its line."""
+        is_noted = self.notes is not None and self.notes.wasted
+        return self._run_again if is_noted else self._explained
+
+    @property
+    def _run_again(self) -> list[str]:
         found = self.explanation
-        hint = [f"hint: {found.hint}"] if found.hint else []
-        return [*found.lines, *hint, *found.waste_lines]
+        return [*found.lines, *([f"hint: {found.hint}"] if found.hint else [])]
 
     @property
     def verdict(self) -> str:
@@ -98,7 +109,8 @@ class BuildReport(Result):
             before,
             frame(*rows),
             div("margin:5px 0 2px 0", "✔ ", escape(self.verdict)),
-            *(div(f"padding-left:18px;{MUTED}", escape(line)) for line in self._explained),
+            *(div(f"padding-left:18px;{MUTED}", escape(line)) for line in self._explained_beside),
+            notes_html(self.notes) if self.notes else "",
         ) + stack_html(self.stack)
 
 

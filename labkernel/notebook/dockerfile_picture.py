@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from labkernel.commands.build_failure import BuildFailure, Mark, SourceLine
+from labkernel.commands.build_failure import BuildFailure, Mark, SourceLine, instruction_end
+from labkernel.commands.build_notes import BuildNotes, Note
 from labkernel.notebook.style import LINE, MONOSPACE, MUTED, div, escape, scrolling, span
 
 _RED = "rgb(229,57,53)"
 _FAILING = "rgba(229,57,53,.13)"
 _HINT = "rgba(33,150,243,.13)"
 _BLUE = "rgb(33,150,243)"
+_AMBER = "rgb(255,152,0)"
 _PROSE = "font-family:var(--jp-ui-font-family,system-ui,sans-serif)"
 _OUTPUT_LINES = 12
 
@@ -46,14 +48,54 @@ def failure_html(failure: BuildFailure | None, message: str, hint: str | None) -
     )
 
 
+def notes_html(notes: BuildNotes) -> str:
+    """The lines that there is something to say about, each note below its line. Folded, where all that is
+    said is hadolint's: a beginner's build went well, and that comes first."""
+    below: dict[int, list[str]] = {}
+    source = notes.text.splitlines()
+    for note in notes.notes:
+        below.setdefault(instruction_end(source, note.line), []).append(_note(note))
+    is_open = any(note.kind != "lint" for note in notes.notes)
+    return (
+        f'<details{" open" if is_open else ""} style="margin:4px 0 2px 0">'
+        f'<summary style="cursor:pointer;font-size:11.5px;{MUTED}">On the Dockerfile: {escape(notes.summary)}'
+        f"</summary>"
+        + div(
+            f"margin-top:3px;border:{LINE};border-radius:5px;overflow:hidden",
+            source_html(notes.lines, notes=below, line_above=False),
+        )
+        + "</details>"
+    )
+
+
+def _note(note: Note) -> str:
+    if note.kind != "lint":
+        colour, sign = (_AMBER, "⚠") if note.kind == "warning" else (_BLUE, "⇣")
+        return div(
+            f"border-left:3px solid {colour};padding-left:8px;overflow-wrap:anywhere",
+            f"{sign} ",
+            escape(note.text),
+        )
+    link = f'<a href="{escape(note.link)}" target="_blank" rel="noopener">{escape(note.code)}</a>'
+    return div(
+        f"border-left:3px solid rgba(128,128,128,.45);padding-left:8px;overflow-wrap:anywhere;{MUTED}",
+        link,
+        " ",
+        escape(note.text),
+    )
+
+
 def source_html(
     lines: Sequence[SourceLine],
     mark: Mark | None = None,
     notes: Mapping[int, Sequence[str]] | None = None,
+    *,
+    line_above: bool = True,
 ) -> str:
     """Numbered lines. `notes` are HTML, by the line that they stand below."""
+    above = f"border-top:{LINE};" if line_above else ""
     return div(
-        f"padding:4px 0;{MONOSPACE};line-height:1.5;border-top:{LINE};max-height:420px;overflow:auto",
+        f"padding:4px 0;{MONOSPACE};line-height:1.5;{above}max-height:420px;overflow:auto",
         *_rows(lines, mark, notes or {}),
     )
 

@@ -184,7 +184,9 @@ class LabMagics:
         invocation = parse(words)
         if invocation.help is not None or invocation.command is None:
             return Text(invocation.help or "")
-        if invocation.command.name == "build" and not invocation.options["quiet"]:
+        if invocation.command.name == "build" and not (
+            invocation.options["quiet"] or invocation.options["check"]
+        ):
             return self._build(invocation, None)
         console = CellConsole(live=self.is_live)
         try:
@@ -200,7 +202,7 @@ class LabMagics:
     def _build(self, invocation: Invocation, stdin: Any) -> Result:
         with self._client(invocation.host, invocation.line) as client:
             console = BuildConsole(live=self.is_live, stdin=stdin)
-            invocation = replace(invocation, options={**invocation.options, "explain": True})
+            invocation = replace(invocation, options={**invocation.options, "explain": True, "notes": True})
             try:
                 built = execute(client, invocation, console)
                 console.stream.finish()
@@ -213,6 +215,7 @@ class LabMagics:
                     stack=stack_of(client, built.tags[0] if built.tags else built.image),
                     before=console.stream.before,
                     explanation=built.explanation,
+                    notes=built.notes,
                 )
             except BaseException as error:
                 if isinstance(error, CommandError) and console.stream.steps and not error.hint:

@@ -13,6 +13,7 @@ from labkernel.engine.build.cache import BuildCache
 from labkernel.engine.build.context import BuildContext
 from labkernel.engine.build.interface import BaseImages, BuildOptions, Output, Room, StepRunner, unlimited
 from labkernel.engine.build.mounting import CacheMounts
+from labkernel.engine.build.outline import OUTLINE, outline
 from labkernel.engine.build.plan import Plan, make_plan
 from labkernel.engine.build.position import Common, Messages
 from labkernel.engine.build.reading import read_dockerfile
@@ -143,6 +144,8 @@ class _Build:
         plan, messages, recorder = self._plan, self._messages, self._common.recorder
         if plan.dockerfile.warnings:
             messages.stderr("\n".join(plan.dockerfile.warnings) + "\n")
+        if self._common.options.explain:
+            messages.output({"aux": {OUTLINE: outline(plan)}})
         for number, arg in enumerate(plan.globals, 1):
             messages.announce(number, plan.steps, arg.code)
         image: Image | None = None
