@@ -141,18 +141,16 @@ def excerpt(source: Sequence[str], first: int, last: int) -> list[SourceLine]:
 
 
 def instruction_end(source: Sequence[str], first: int) -> int:
-    """The last line of the instruction that begins at a line: those that end with a backslash go on."""
+    """The last line of the instruction that begins at a line: those that end with a backslash go on,
+    comments between them too."""
     last = first
-    while last < len(source) and (
-        source[last - 1].rstrip().endswith("\\") or _is_between(source, first, last)
-    ):
+    while last < len(source):
+        text = source[last - 1]
+        is_comment = last > first and text.lstrip().startswith("#")
+        if not is_comment and not text.rstrip().endswith("\\"):
+            break
         last += 1
     return last
-
-
-def _is_between(source: Sequence[str], first: int, last: int) -> bool:
-    """Whether a line is a comment amid continued lines."""
-    return last > first and source[last - 1].lstrip().startswith("#")
 
 
 def _lines_of(steps: Sequence[BuildStep], source: Sequence[str]) -> tuple[int, int]:

@@ -76,6 +76,11 @@ class BuildNotes:
         return ", ".join(part for part in said if part)
 
     @property
+    def warnings(self) -> list[str]:
+        """A line for each warning, for plain text."""
+        return [f"line {note.line}: {note.text}" for note in self.notes if note.kind == "warning"]
+
+    @property
     def lines(self) -> list[SourceLine]:
         """The instructions that there are notes on; numbers may have gaps."""
         source = self.text.splitlines()

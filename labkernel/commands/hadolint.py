@@ -24,6 +24,7 @@ SYNTAX = "DL1000"
 _PATIENCE = 5.0
 """Seconds to wait for it; it takes a fiftieth of one."""
 _KEPT = 64
+_known: dict[str, Sequence[Finding]] = {}  # of texts that were looked at before, the oldest first
 
 
 @dataclass(frozen=True)
@@ -44,20 +45,18 @@ class Finding:
 
 
 def program() -> str | None:
-    """Where hadolint is; beside this Python too, whose directory need not be in PATH. None if it is nowhere."""
+    """Where hadolint is; beside this Python too, whose directory need not be in PATH. None: not installed."""
     return shutil.which("hadolint") or shutil.which("hadolint", path=str(Path(sys.executable).parent))
 
 
 class Hadolint:
     """hadolint at work on a Dockerfile's text, beside whatever else is done; `findings` waits for it."""
 
-    _known: dict[str, Sequence[Finding]] = {}  # of texts that were looked at before, the oldest first
-
     def __init__(self, text: str) -> None:
         self._text = text
         self._process: subprocess.Popen[bytes] | None = None
         found = program()
-        if text in self._known or not found or not text.strip():
+        if text in _known or not found or not text.strip():
             return
         with tempfile.TemporaryFile() as file, suppress(OSError):
             file.write(text.encode(errors="replace"))
@@ -73,7 +72,7 @@ class Hadolint:
     def findings(self) -> Sequence[Finding]:
         """The findings by line; none where hadolint is not installed, or does not come to an end."""
         if self._process is None:
-            return self._known.get(self._text, ())
+            return _known.get(self._text, ())
         try:
             output, _ = self._process.communicate(timeout=_PATIENCE)
             found = sorted(
@@ -83,9 +82,9 @@ class Hadolint:
         except (subprocess.TimeoutExpired, ValueError, KeyError):
             self.stop()
             return ()
-        self._known[self._text] = found
-        if len(self._known) > _KEPT:
-            del self._known[next(iter(self._known))]
+        _known[self._text] = found
+        if len(_known) > _KEPT:
+            del _known[next(iter(_known))]
         return found
 
     def stop(self) -> None:

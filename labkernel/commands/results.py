@@ -235,7 +235,10 @@ class Built(Result):
 
     @property
     def text(self) -> str:
-        return self.image if self.quiet else self.explanation.text
+        if self.quiet:
+            return self.image
+        warnings = self.notes.warnings if self.notes else []
+        return "\n".join([*filter(None, [self.explanation.text]), *warnings])
 
 
 @dataclass

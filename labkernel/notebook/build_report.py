@@ -58,10 +58,12 @@ class BuildReport(Result):
     """Step number -> bytes of the layer it made."""
 
     def __post_init__(self) -> None:
-        made = self.stack.layers[: max(0, len(self.steps) - 1)]
-        # The newest entries of the history are the steps, last first; FROM has no entry of its own. A build
-        # of several stages has steps that are in no history, so only single stages are matched.
-        single = sum(step.instruction.upper().startswith("FROM") for step in self.steps) == 1
+        # The newest entries of the history are the steps, last first; FROM has no entry of its own, nor has
+        # an ARG before it. A build of several stages has steps that are in no history, so only single stages
+        # are matched.
+        starts = [n for n, step in enumerate(self.steps) if step.instruction.upper().startswith("FROM")]
+        single = len(starts) == 1
+        made = self.stack.layers[: len(self.steps) - 1 - starts[0]] if single else []
         self.sizes = (
             {
                 step.number: layer.size
@@ -75,7 +77,8 @@ class BuildReport(Result):
     @property
     def text(self) -> str:
         lines = [_step_text(step, len(self.steps), self.sizes.get(step.number)) for step in self.steps]
-        return "\n".join([*lines, self.verdict, *self._explained])
+        noted = [*self.notes.warnings, f"({self.notes.summary})"] if self.notes else []
+        return "\n".join([*lines, self.verdict, *self._explained, *noted])
 
     @property
     def _explained(self) -> list[str]:

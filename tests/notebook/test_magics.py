@@ -176,3 +176,26 @@ def test_unloading_leaves_nothing(lab_shell: Shell) -> None:
     assert "answers at unix://" in loaded.stdout
     assert lab_shell.succeeds("%reload_ext labkernel").error is None
     assert len(lab_shell.ipython.Completer.custom_matchers) == len(matchers)
+
+
+def test_a_cell_has_notes_at_their_lines(lab_shell: Shell, docker_host: Daemon) -> None:
+    """hadolint's findings stay folded; what the engine says of the build does not."""
+    plain = "%%dockerfile\nFROM busybox\nRUN true\nMAINTAINER me\n"
+    html = lab_shell.succeeds(plain).value._repr_html_()
+    assert "DL4000" in html
+    assert "hadolint/wiki/DL4000" in html
+    assert "<details open" not in html.partition("On the Dockerfile")[0][-60:]
+    if docker_host.kind == "dockerd":
+        return
+    cell = "%%dockerfile\nARG A=1\nFROM busybox\nRUN head -c 6000 /dev/zero > /w\nRUN rm /w\nCMD ['sh']\n"
+    report = lab_shell.succeeds(cell).value
+    html = report._repr_html_()
+    assert report.sizes == {3: 6000, 4: 0}
+    assert "On the Dockerfile: 1 warning, 6kB wasted, " in html
+    assert html.count("wastes 6kB: /w (deleted by step 4)") == 1
+    assert (
+        html.index("/zero &gt; /w</span>")
+        < html.index("wastes 6kB")
+        < html.index("CMD [&#x27;sh&#x27;]</span>")
+    )
+    assert "line 5: this looks like a list of words" in report.text

@@ -21,8 +21,8 @@ _PARSERS = re.compile(r"\[WARNING\]: (Empty continuation line) found in:\s*(.*)"
 
 
 def outline(plan: Plan) -> dict[str, Any]:
-    """`{"steps": [[2, 3], ...], "warnings": [{"line": 3, "message": "..."}]}`: the first and last line of every
-    step, from step 1 on (None for one that is not in the file), and warnings by line."""
+    """`{"steps": [[2, 3], ...], "warnings": [{"line": 3, "message": "..."}]}`: the first and last line of
+    every step, from step 1 on (None for one that is not in the file), and warnings by line."""
     steps: list[Instruction] = [*plan.globals]
     for index in plan.needed:
         steps += [plan.stages[index].start, *plan.stages[index].instructions]

@@ -105,5 +105,7 @@ def near(word: str, known: Sequence[str]) -> str | None:
     """The known word that `word` is a slip of, if there is one."""
     if word in known:
         return None
-    found = get_close_matches(word.lower(), known, n=1, cutoff=0.75)
+    letters = sorted(word.lower())
+    exchanged = [name for name in known if sorted(name) == letters]
+    found = exchanged or get_close_matches(word.lower(), known, n=1, cutoff=0.75)
     return found[0] if found else None
