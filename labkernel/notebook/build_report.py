@@ -190,10 +190,10 @@ def _output_html(step: Step) -> str:
     """What a step printed, folded."""
     if not step.output.strip():
         return ""
-    lines = step.output.splitlines()
+    lines = step.output.strip("\n").splitlines()
     text = "\n".join(lines[-_KEPT_LINES:])
     left_out = "the last of it; " if step.cut or len(lines) > _KEPT_LINES else ""
-    return div("padding:0 10px 2px 26px", _details(f"output ({left_out}{len(lines)} lines)", text))
+    return div("padding:0 10px 2px 26px", _details(f"output ({left_out}{len(lines)} line{'s' if len(lines) > 1 else ''})", text))
 
 
 def _open_output_html(step: Step) -> str:
