@@ -48,9 +48,12 @@ class BuildFailure:
     exit_code: int | None = None
     meaning: str = ""
     output: Sequence[str] = ()
+    is_trigger: bool = False
 
     @property
     def heading(self) -> str:
+        if self.is_trigger:
+            return "ONBUILD of the base image"
         return f"{self.dockerfile}:{self.line}" if self.line else self.dockerfile
 
     @property
@@ -102,6 +105,7 @@ def from_engine(data: Mapping[str, Any], dockerfile: str) -> BuildFailure:
         data.get("exitCode"),
         data.get("meaning") or "",
         data.get("output") or (),
+        data.get("isTrigger", False),
     )
 
 

@@ -193,7 +193,10 @@ def _output_html(step: Step) -> str:
     lines = step.output.strip("\n").splitlines()
     text = "\n".join(lines[-_KEPT_LINES:])
     left_out = "the last of it; " if step.cut or len(lines) > _KEPT_LINES else ""
-    return div("padding:0 10px 2px 26px", _details(f"output ({left_out}{len(lines)} line{'s' if len(lines) > 1 else ''})", text))
+    return div(
+        "padding:0 10px 2px 26px",
+        _details(f"output ({left_out}{len(lines)} line{'s' if len(lines) > 1 else ''})", text),
+    )
 
 
 def _open_output_html(step: Step) -> str:

@@ -184,9 +184,7 @@ class LabMagics:
         invocation = parse(words)
         if invocation.help is not None or invocation.command is None:
             return Text(invocation.help or "")
-        if invocation.command.name == "build" and not (
-            invocation.options["quiet"] or invocation.options["check"]
-        ):
+        if invocation.command.name == "build" and not invocation.options["quiet"]:
             return self._build(invocation, None)
         console = CellConsole(live=self.is_live)
         try:
@@ -201,6 +199,10 @@ class LabMagics:
 
     def _build(self, invocation: Invocation, stdin: Any) -> Result:
         with self._client(invocation.host, invocation.line) as client:
+            if invocation.options["check"]:
+                recorder = Recorder()
+                recorder.stdin = stdin
+                return execute(client, invocation, recorder)
             console = BuildConsole(live=self.is_live, stdin=stdin)
             invocation = replace(invocation, options={**invocation.options, "explain": True, "notes": True})
             try:

@@ -197,3 +197,9 @@ def test_a_cell_has_notes_at_their_lines(lab_shell: Shell, docker_host: Daemon) 
     places = [notes.index(text) for text in ("/zero &gt; /w</span>", "wastes 6kB", "CMD [", "list of words")]
     assert places == sorted(places)
     assert "line 5: this looks like a list of words" in report.text
+
+
+def test_a_cell_is_checked_only(lab_shell: Shell) -> None:
+    ran = lab_shell.succeeds("%%dockerfile --check -t me/unmade\nFROM busybox:1\nRUN cd /app\n")
+    assert "WARNING: DL3003 - " in ran.stdout
+    assert "No such image" in lab_shell.run("%image inspect me/unmade").stdout

@@ -8,6 +8,7 @@ The API gives it as `failure`, a field of ours beside `hint`; Docker's own messa
      "mark": {                           what it is about, where that is known
        "line": 4, "column": 9, "width": 3},
      "instruction": "RUN",
+     "isTrigger": true,                  the lines are those of a trigger (ONBUILD) of the base image
      "exitCode": 127,                    of a RUN
      "meaning": "command not found",
      "output": ["...", ...]}             its last lines

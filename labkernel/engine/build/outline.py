@@ -58,6 +58,7 @@ def _warnings(plan: Plan) -> Iterator[dict[str, Any]]:
                     f"write ARG {name} once more below FROM",
                 )
                 for name in sorted(unseen)
+                if f"{name}=" not in text  # the shell's own
             )
             if message := _slip(node, text):
                 yield _warning(node.line, message)

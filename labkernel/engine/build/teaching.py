@@ -54,6 +54,8 @@ def _teach(error: EngineError, lesson: Lesson) -> None:
         marked(failure, said.mark)
     if situation.name:
         failure["instruction"] = situation.name
+    if failure and lesson.plan and not _is_of_file(lesson.plan, failure):
+        failure["isTrigger"] = True
     if isinstance(error, RunFailed):
         failure["exitCode"] = error.code
         if what := meaning(error.code):
@@ -88,16 +90,21 @@ def _situation(error: EngineError, failure: Mapping[str, Any], lesson: Lesson) -
 
 def _node(plan: Plan | None, line: int, text: str) -> tuple[Stage | None, Node | None]:
     """The instruction at a line; none for that of a trigger, whose text is not the file's."""
-    for stage in plan.stages if plan else ():
+    for stage in plan.stages if plan and _has_line(plan, line, text) else ():
         for step in (stage.start, *stage.instructions):
-            node = step.node
-            if (
-                node.line <= line <= node.end_line
-                and plan
-                and plan.dockerfile.source[line - 1].startswith(text)
-            ):
-                return stage, node
+            if step.node.line <= line <= step.node.end_line:
+                return stage, step.node
     return None, None
+
+
+def _is_of_file(plan: Plan, failure: Mapping[str, Any]) -> bool:
+    """Whether a failure's lines are the Dockerfile's; those of an ONBUILD trigger are the base image's."""
+    return all(_has_line(plan, entry["number"], entry["text"]) for entry in failure.get("lines", ()))
+
+
+def _has_line(plan: Plan, line: int, text: str) -> bool:
+    source = plan.dockerfile.source
+    return 1 <= line <= len(source) and source[line - 1].startswith(text)
 
 
 def _earlier(stage: Stage | None, line: int) -> list[Earlier]:

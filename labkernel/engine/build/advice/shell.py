@@ -131,7 +131,7 @@ def _denied(situation: Situation, found: re.Match[str]) -> Advice | None:
 
 def _not_root(situation: Situation, found: re.Match[str]) -> Advice | None:
     user = situation.user
-    if user is None:
+    if user is None or situation.code == 126:
         return None
     who = user.text.split()[-1]
     return Advice(
@@ -168,7 +168,8 @@ def undeclared_argument(situation: Situation, found: re.Match[str]) -> Advice | 
     """An ARG from before FROM, used inside a stage that does not declare it again."""
     declared = " ".join(step.text for step in situation.earlier if step.name in ("ARG", "ENV"))
     for name in situation.globals:
-        if re.search(rf"\${{?{name}\b", situation.text) and not re.search(rf"\b{name}\b", declared):
+        is_used = re.search(rf"\${{?{name}\b", situation.text) and f"{name}=" not in situation.text
+        if is_used and not re.search(rf"\b{name}\b", declared):
             return Advice(
                 f"ARG {name} stands before FROM, where only FROM lines see it: write ARG {name} once more "
                 "below FROM",
