@@ -25,7 +25,8 @@ def run(argv: Sequence[str]) -> int:
         return result.exit_code
     except CommandError as error:
         console.progress_done()
-        console.write_error(f"{error.text}\n".encode())
+        text = error.rendered(in_colours=sys.stderr.isatty() and "NO_COLOR" not in os.environ)
+        console.write_error(f"{text}\n".encode())
         return error.exit_code
     except BrokenPipeError:
         # Whoever read our output has had enough: what is still in the buffer has no place to go.

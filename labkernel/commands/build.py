@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from labkernel.commands.build_errors import explain_build_error
 from labkernel.commands.build_explanation import Explanation
+from labkernel.commands.build_notes import BuildNotes, check_text
 from labkernel.commands.build_output import parse_output, write_outputs
 from labkernel.commands.build_secrets import secret_headers
 from labkernel.commands.build_source import BuildSource
@@ -19,9 +20,10 @@ from labkernel.commands.console import Console
 from labkernel.commands.container_config import environment, labels, ulimit
 from labkernel.commands.errors import CommandError, explain
 from labkernel.commands.flags import integer, many, size, switch, text
+from labkernel.commands.hadolint import Hadolint, check_installed
 from labkernel.commands.http import call, messages
 from labkernel.commands.progress import raise_error, status_line
-from labkernel.commands.results import BuildStep, Built, Result
+from labkernel.commands.results import BuildStep, Built, Result, Text
 from labkernel.commands.units import human_size
 
 if TYPE_CHECKING:
@@ -37,6 +39,8 @@ def build(client: DockerClient, invocation: Invocation, console: Console) -> Res
 
     options = invocation.options
     source = BuildSource(invocation, console)
+    if options["check"]:
+        return _check(source)
     quiet = options["quiet"]
     outputs = [parse_output(text) for text in options["output"]]
     # Where the files go to standard output, what is said of the build does not.
@@ -44,6 +48,8 @@ def build(client: DockerClient, invocation: Invocation, console: Console) -> Res
     headers = secret_headers(client, options["secret"], options["ssh"])
     steps: list[BuildStep] = []
     explanation = Explanation()
+    notes = BuildNotes(source.shown_name, source.dockerfile_text)
+    hadolint = Hadolint(source.dockerfile_text if options.get("notes") else "")
     image = ""
     try:
         response = call(
@@ -58,6 +64,7 @@ def build(client: DockerClient, invocation: Invocation, console: Console) -> Res
         for message in messages(response):
             raise_error(message)
             explanation.add(message.get("aux") or {})
+            notes.add(message.get("aux") or {})
             if "ID" in (message.get("aux") or {}):
                 image = message["aux"]["ID"]
             elif message.get("stream"):
@@ -75,12 +82,31 @@ def build(client: DockerClient, invocation: Invocation, console: Console) -> Res
     except (APIError, CommandError) as error:
         console.progress_done()
         raise explain_build_error(explain(error, invocation.line, client), source, steps) from None
+    else:
+        notes.finish(explanation, hadolint.findings)
+    finally:
+        hadolint.stop()
     console.progress_done()
     if options["iidfile"]:
         Path(options["iidfile"]).write_text(image)
     write_outputs(client, image, options["tag"], outputs, console)
     is_shown = quiet and say == console.write
-    return Built(image, list(options["tag"]), steps, is_shown, explanation)
+    return Built(image, list(options["tag"]), steps, is_shown, explanation, notes)
+
+
+def _check(source: BuildSource) -> Result:
+    """--check: nothing is built. The exit code is 1 if there is something to say, as with BuildKit."""
+    check_installed()
+    if not source.dockerfile_text:
+        raise CommandError(
+            "--check needs a Dockerfile that is at hand", hint="not one in an archive or at a URL"
+        )
+    findings = Hadolint(source.dockerfile_text).findings
+    return Text(
+        check_text(source.shown_name, source.dockerfile_text, findings),
+        data=findings,
+        exit_code=1 if findings else 0,
+    )
 
 
 def _parameters(options: Mapping[str, Any], source: BuildSource) -> dict[str, Any]:
@@ -153,7 +179,8 @@ def _note(stream: str, steps: list[BuildStep]) -> None:
     """Keep what the builder says of each step: "Step 1/3 : FROM x", " ---> Using cache", " --->
     0123456789ab".
     """
-    for line in stream.splitlines():
+    for piece in stream.splitlines(keepends=True):  # its last line may go on in the next message
+        line = piece.rstrip("\r\n")
         start = re.match(r"Step (\d+)/(\d+) : (.*)", line)
         if start:
             steps.append(BuildStep(start[3]))
@@ -164,7 +191,7 @@ def _note(stream: str, steps: list[BuildStep]) -> None:
         elif steps and not re.match(
             r" ---> Running in |Removing intermediate container |Successfully ", line
         ):
-            steps[-1].output = (steps[-1].output + line + "\n")[-KEPT:]
+            steps[-1].output = (steps[-1].output + piece)[-KEPT:]
 
 
 BUILD = Command(
@@ -178,6 +205,7 @@ BUILD = Command(
         many("build-arg", "", "Value of an ARG, as NAME=VALUE"),
         switch("no-cache", "", "Run every step again"),
         switch("explain", "", "Say why steps were run again and what is wasted (labkernel's engine)"),
+        switch("check", "", "Build nothing: say what hadolint finds in the Dockerfile"),
         text("target", "", "Stop at this stage of a multi-stage Dockerfile"),
         many("label", "", "A label of the image, as KEY=VALUE"),
         switch("pull", "", "Look for a newer base image"),

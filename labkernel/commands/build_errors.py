@@ -1,4 +1,4 @@
-"""A build's failure, with the line of the Dockerfile it is about."""
+"""A build's failure: where it is in the Dockerfile, and what to do about it."""
 
 from __future__ import annotations
 
@@ -6,24 +6,21 @@ import re
 from collections.abc import Sequence
 
 from labkernel.commands.build_context import file_names
+from labkernel.commands.build_failure import from_engine, guessed
 from labkernel.commands.build_source import BuildSource
 from labkernel.commands.errors import CommandError, nearest
 from labkernel.commands.results import BuildStep
 
 
 def explain_build_error(error: CommandError, source: BuildSource, steps: Sequence[BuildStep]) -> CommandError:
-    """Point at the line the engine complains of; for a missing file name the nearest one of the context."""
-    line = re.search(r"\bline (\d+)", error.what)
-    lines = source.dockerfile_text.splitlines()
-    if line and 0 < int(line[1]) <= len(lines):
-        number = int(line[1])
-        shown = lines[number - 1]
-        word = re.search(r"unknown instruction: (\S+)", error.what, re.IGNORECASE)
-        start = shown.lower().find(word[1].lower()) if word else len(shown) - len(shown.lstrip())
-        mark = " " * max(start, 0) + "^" * (len(word[1]) if word else max(len(shown.strip()), 1))
-        error.why = f"line {number} of the Dockerfile:\n         {shown}\n         {mark}"
-    elif steps and not error.why:
-        error.why = f"in step {len(steps)}: {steps[-1].instruction}"
+    """Add where it failed. What labkernel's engine says of it counts most; of another's error, the nearest
+    name for a missing file, and the slips with apt."""
+    name = source.shown_name
+    if "failure" in error.details:
+        error.failure = from_engine(error.details["failure"], name)
+        error.hint = error.engine_hint or error.hint
+        return error
+    error.failure = guessed(error.what, error.exit_code, name, source.dockerfile_text, steps)
     missing = re.search(r"l?stat (?:/\S*/)?(\S+?): (?:file does not exist|no such file)", error.what)
     missing = missing or re.search(r'"?/?([^\s"]+)"?: not found$', error.what)
     if missing and source.directory:

@@ -145,7 +145,7 @@ class Explanation:
     @property
     def waste_lines(self) -> list[str]:
         """A line for each of the wasted bytes, with how to save them."""
-        return [_waste_line(waste) for waste in self.waste]
+        return [waste_line(waste) for waste in self.waste]
 
     @property
     def text(self) -> str:
@@ -244,13 +244,15 @@ def _attributes(file: Mapping[str, Any]) -> str:
     return " and ".join(said)
 
 
-def _waste_line(waste: Mapping[str, Any]) -> str:
+def waste_line(waste: Mapping[str, Any], *, with_step: bool = True) -> str:
+    """What is wasted, and how to save it."""
     paths: Sequence[str] = waste["paths"]
     more = waste["count"] - 1
     what = paths[0] + (f" and {more} more" if more else "")
     how = _LEFT.get(waste["kind"]) or f"{waste['kind']} by step {waste.get('by')}"
     saving = _SAVING.get(waste["kind"], "")
-    return f"step {waste['step']} wastes {human_size(waste['size'])}: {what} ({how}); {saving}"
+    said = f"wastes {human_size(waste['size'])}: {what} ({how}); {saving}"
+    return f"step {waste['step']} {said}" if with_step else said
 
 
 def _short(text: str) -> str:

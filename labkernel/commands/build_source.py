@@ -42,6 +42,11 @@ class BuildSource:
         else:
             self._from_directory(Path(self.place).expanduser(), console.stdin)
 
+    @property
+    def shown_name(self) -> str:
+        """What the user calls the Dockerfile."""
+        return "Dockerfile" if self.dockerfile_name == DOCKERFILE_FROM_STDIN else self.dockerfile_name
+
     def _from_stdin(self, stdin: BinaryIO | None) -> None:
         if self.given == "-":
             raise CommandError("invalid argument: can't use stdin for both build context and dockerfile")

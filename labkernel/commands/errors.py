@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable, Collection, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from docker import DockerClient
     from docker.errors import APIError
+
+    from labkernel.commands.build_failure import BuildFailure
 
 CATALOG_NAMES = ("busybox", "debian", "golang")
 """Images that labkernel's own engine can make without a registry (`labkernel images make`)."""
@@ -19,9 +21,12 @@ class CommandError(Exception):
     """A command failed. `what` is the message in Docker's words, `where` the command line, `why` and `hint`
     optional.
 
-    `exit_code` is what the docker client would exit with; `engine_hint` is what the engine itself advises,
-    shown where we know no better.
+    `exit_code` is what the docker client would exit with; `details` is the engine's error as it came, its
+    `hint` is shown where we know no better. `failure` is where a build failed. `is_shown`: the cell has a
+    picture of it, and of the hint.
     """
+
+    is_shown: bool = False
 
     def __init__(
         self,
@@ -31,7 +36,8 @@ class CommandError(Exception):
         why: str | None = None,
         hint: str | None = None,
         exit_code: int = 1,
-        engine_hint: str | None = None,
+        details: Mapping[str, Any] | None = None,
+        failure: BuildFailure | None = None,
     ) -> None:
         super().__init__(what)
         self.what = what
@@ -39,13 +45,34 @@ class CommandError(Exception):
         self.why = why
         self.hint = hint
         self.exit_code = exit_code
-        self.engine_hint = engine_hint
+        self.details = details or {}
+        self.failure = failure
+
+    @property
+    def engine_hint(self) -> str | None:
+        """What the engine itself advises."""
+        return self.details.get("hint")
 
     @property
     def text(self) -> str:
-        """The block: the message, then the `where:`, `why:` and `hint:` lines that have something to say."""
+        """The block: the message, where a build failed, then the `where:`, `why:` and `hint:` lines that have
+        something to say."""
+        return self.rendered()
+
+    def rendered(self, *, in_colours: bool = False) -> str:
+        """The same, in colours for a terminal."""
+        red, bold, off = ("\x1b[31m", "\x1b[1m", "\x1b[0m") if in_colours else ("", "", "")
         named = [("where", self.where), ("why", self.why), ("hint", self.hint)]
-        return "\n".join([self.what, *(f"{name + ':':<6} {value}" for name, value in named if value)])
+        failure = self.failure.text(in_colours=in_colours) if self.failure else ""
+        first, *others = self.what.split("\n")
+        return "\n".join(
+            [
+                f"{red}{bold}{first}{off}",
+                *others,
+                *([failure] if failure else []),
+                *(f"{bold}{name + ':':<6}{off} {value}" for name, value in named if value),
+            ]
+        )
 
     def __str__(self) -> str:
         return self.text
@@ -81,10 +108,12 @@ def explain(error: BaseException, line: str, client: DockerClient | None = None)
         message = str(error.explanation or error)
         if isinstance(message, bytes):
             message = message.decode(errors="replace")
+        answer = _answer(error)
         return CommandError(
             f"Error response from daemon: {message.strip()}",
             where=line,
-            hint=_hint(message, client) or _engine_hint(error),
+            hint=_hint(message, client) or answer.get("hint"),
+            details=answer,
         )
     if isinstance(error, docker_errors.DockerException | requests.exceptions.RequestException):
         return unreachable(error, where=line)
@@ -99,20 +128,13 @@ def explain(error: BaseException, line: str, client: DockerClient | None = None)
     )
 
 
-def _engine_hint(error: APIError) -> str | None:
-    """What labkernel's own engine advises: a field of its error that other clients pass over."""
+def _answer(error: APIError) -> Mapping[str, Any]:
+    """The engine's error as it came: labkernel's own has fields that other clients pass over."""
     try:
         answer = error.response.json() if error.response is not None else {}
     except ValueError:
-        return None
-    return advice(answer.get("hint")) if isinstance(answer, dict) else None
-
-
-def advice(hint: str | None) -> str | None:
-    """An engine's hint without the marked lines of the Dockerfile that may follow it."""
-    lines = (hint or "").splitlines()
-    kept = [line for line in lines if not re.match(r"[> ] +(\d+ )? *\|", line)]
-    return "\n".join(kept) or None
+        return {}
+    return answer if isinstance(answer, dict) else {}
 
 
 def unreachable(error: BaseException, *, where: str | None = None, host: str | None = None) -> CommandError:

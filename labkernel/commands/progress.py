@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from labkernel.commands.console import Console
-from labkernel.commands.errors import CommandError, advice
+from labkernel.commands.errors import CommandError
 from labkernel.commands.units import human_size
 
 
@@ -42,7 +42,7 @@ def raise_error(message: Mapping[str, Any]) -> None:
         detail = message.get("errorDetail") or {}
         what = detail.get("message") or message.get("error") or "the engine reports an error"
         # A RUN that fails has its own exit code.
-        raise CommandError(what, exit_code=detail.get("code") or 1, engine_hint=advice(detail.get("hint")))
+        raise CommandError(what, exit_code=detail.get("code") or 1, details=detail)
 
 
 def status_line(message: Mapping[str, Any]) -> str:

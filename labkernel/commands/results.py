@@ -8,11 +8,14 @@ import re
 import signal
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from labkernel.commands.build_explanation import Explanation
 from labkernel.commands.errors import CommandError, nearest
 from labkernel.commands.template import Struct, Template, TemplateError
+
+if TYPE_CHECKING:
+    from labkernel.commands.build_notes import BuildNotes
 
 
 class Result:
@@ -228,10 +231,14 @@ class Built(Result):
     quiet: bool = False
     explanation: Explanation = field(default_factory=Explanation)
     """Empty unless it was asked for, of an engine that has it."""
+    notes: BuildNotes | None = None
 
     @property
     def text(self) -> str:
-        return self.image if self.quiet else self.explanation.text
+        if self.quiet:
+            return self.image
+        warnings = self.notes.warnings if self.notes else []
+        return "\n".join([*filter(None, [self.explanation.text]), *warnings])
 
 
 @dataclass

@@ -7,14 +7,20 @@ there is one, says what to do next.
 
 from __future__ import annotations
 
+from typing import Any
+
 
 class EngineError(Exception):
-    """A failure with a message for the user and, where one helps, a hint about what to do."""
+    """A failure with a message for the user and, where one helps, a hint about what to do.
+
+    `details` are fields of ours that the API gives beside the two.
+    """
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
         super().__init__(message)
         self.message = message
         self.hint = hint
+        self.details: dict[str, Any] = {}
 
 
 class InvalidParameter(EngineError):

@@ -7,8 +7,8 @@ import sys
 import time
 from typing import BinaryIO
 
-from labkernel.commands import Terminal
-from labkernel.notebook.build_report import BuildReport, running_html, running_text
+from labkernel.commands import CommandError, Terminal
+from labkernel.notebook.build_report import BuildReport, failed_html, failed_text, running_html, running_text
 from labkernel.notebook.build_stream import BuildStream
 from labkernel.notebook.live import Live
 
@@ -64,10 +64,12 @@ class BuildConsole:
             self._display.finish((report.text, report._repr_html_()))
             report.is_shown = True
 
-    def fail(self) -> None:
-        """The build ended early: the steps stay, with all that the last one printed."""
+    def fail(self, error: BaseException) -> None:
+        """The build ended early: the steps stay, with where it failed and what to do about it."""
         self.stream.finish()
         if self._display:
-            text = running_text(self.stream, [], failed=True)
-            failed = text, running_html(self.stream, [], failed=True)
-            self._display.finish(failed if self.stream.steps else ("", ""))
+            known = error if isinstance(error, CommandError) else None
+            shown = known if known and (known.failure or self.stream.steps) else None
+            self._display.finish((failed_text(self.stream, shown), failed_html(self.stream, shown)))
+            if shown:
+                shown.is_shown = True

@@ -5,11 +5,9 @@ They are exceptions all the same, so a headless run of the notebook stops where 
 
 from __future__ import annotations
 
-import re
-
 from labkernel.commands import CommandError
 
-_RED, _BOLD, _FAINT, _OFF = "\x1b[31m", "\x1b[1m", "\x1b[2m", "\x1b[0m"
+_FAINT, _OFF = "\x1b[2m", "\x1b[0m"
 
 
 class CellError(CommandError):
@@ -17,14 +15,20 @@ class CellError(CommandError):
 
     @classmethod
     def of(cls, error: CommandError) -> CellError:
-        return cls(error.what, where=error.where, why=error.why, hint=error.hint, exit_code=error.exit_code)
+        """The same error; what the cell shows already is left out."""
+        return cls(
+            error.what,
+            where=error.where,
+            why=error.why,
+            hint=None if error.is_shown else error.hint,
+            exit_code=error.exit_code,
+            details=error.details,
+            failure=None if error.is_shown else error.failure,
+        )
 
     def _render_traceback_(self) -> list[str]:
         """IPython shows this in place of a traceback."""
-        first, *others = self.text.split("\n")
-        # After the message come lines such as "where: docker run ..."; their names are set apart.
-        named = [re.sub(r"^(where|why|hint):", rf"{_BOLD}\1:{_OFF}", line) for line in others]
-        return ["\n".join([f"{_RED}{_BOLD}{first}{_OFF}", *named])]
+        return [self.rendered(in_colours=True)]
 
 
 class Interrupted(KeyboardInterrupt):

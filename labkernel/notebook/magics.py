@@ -199,8 +199,12 @@ class LabMagics:
 
     def _build(self, invocation: Invocation, stdin: Any) -> Result:
         with self._client(invocation.host, invocation.line) as client:
+            if invocation.options["check"]:
+                recorder = Recorder()
+                recorder.stdin = stdin
+                return execute(client, invocation, recorder)
             console = BuildConsole(live=self.is_live, stdin=stdin)
-            invocation = replace(invocation, options={**invocation.options, "explain": True})
+            invocation = replace(invocation, options={**invocation.options, "explain": True, "notes": True})
             try:
                 built = execute(client, invocation, console)
                 console.stream.finish()
@@ -213,11 +217,12 @@ class LabMagics:
                     stack=stack_of(client, built.tags[0] if built.tags else built.image),
                     before=console.stream.before,
                     explanation=built.explanation,
+                    notes=built.notes,
                 )
             except BaseException as error:
-                console.fail()
                 if isinstance(error, CommandError) and console.stream.steps and not error.hint:
                     error.hint = "what the step printed, above, says why"
+                console.fail(error)
                 raise
             console.finish(report)
             return report

@@ -82,6 +82,7 @@ ALLOWED = [
     Allowed("volumes.memory/in use: body.message", "any", "Docker names them in any order"),
     # Requests that are wrong.
     Allowed("*hint", "added", "our errors say what to do next"),
+    Allowed("*failure", "added", "our builds say where in the Dockerfile they failed"),
     Allowed("*: status", "pair", "the caller's mistake is 400; newer Docker agrees", (500, 400)),
     Allowed("*: status", "pair", "what does not exist is 404; newer Docker agrees", (500, 404)),
     Allowed("*: status", "pair", "the present state forbids it: 409; newer Docker agrees", (500, 409)),

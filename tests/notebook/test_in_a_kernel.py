@@ -6,6 +6,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,18 @@ from nbclient import NotebookClient
 
 from tests.course.small_exercise import CHECKS, write_solution
 from tests.support.daemons import Daemon
+from tests.support.mistakes import BY_NAME
 from tests.support.room import wait_until
+
+PICTURED = (
+    "ENV with spaces",
+    "base misspelt",
+    "several files, no folder",
+    "left out by .dockerignore",
+    "Windows line ends",
+    "command misspelt, in a here-document",
+    "not root any more",
+)
 
 
 class Kernel:
@@ -177,3 +189,36 @@ def slow(lab: Lab) -> None:
     (report,) = kernel.run("%check image slow")
     assert "✔ slow: This takes its time." in report.data["text/plain"]
     assert "✔" in report.data["text/html"]
+
+
+def test_a_mistake_is_pictured_where_it_is(kernel: Kernel) -> None:
+    """Docker's engine says less, and the line is marked all the same."""
+    picture, error = kernel.run("%%dockerfile\nFROM busybox\nRUN true && \\\n    ehco hello\nCMD true\n")
+    html = picture.data["text/html"]
+    assert "exit code 127" in html
+    assert "Dockerfile:2" in html
+    assert html.count("▸") == 2
+    assert "ehco: not found" in html
+    assert "  3 | >>>     ehco hello" in picture.data["text/plain"]
+    assert "hint" not in text([error])  # it is in the picture
+    picture, _ = kernel.run("%%dockerfile\nFROM busybox\nRUNN echo hello\n")
+    assert "did you mean RUN?" in picture.data["text/html"]
+    assert ">RUNN</span> echo hello" in picture.data["text/html"]
+
+
+def test_mistakes_below_their_cells(kernel: Kernel, docker_host: Daemon, tmp_path: Path) -> None:
+    if docker_host.kind == "dockerd":
+        return
+    for name in PICTURED:
+        mistake = BY_NAME[name]
+        for file, content in mistake.files.items():
+            (tmp_path / file).write_bytes(content.encode())
+        picture, error = kernel.run(f"%%dockerfile --context .\n{mistake.dockerfile}")
+        html = picture.data["text/html"]
+        assert f"Dockerfile:{mistake.line}" in html, name
+        assert f'font-weight:bold">{escape(mistake.marked)}</span>' in html, name
+        assert escape(mistake.hint) in html, name
+        assert mistake.hint in picture.data["text/plain"], name
+        assert escape(mistake.meaning or "") in html
+        assert error.ename == "CellError"
+        assert mistake.message in text([error]), name

@@ -137,7 +137,7 @@ def test_ports(lab_shell: Shell) -> None:
         ("%%docker\nfor i in 1 2; do\ndocker ps\ndone", "a second command", "`for` is for a shell"),
         ("%%docker\ncd /tmp\ndocker ps", "unknown command: docker cd", "`%cd DIRECTORY` goes there"),
         ("%%dockerfile --context nodir\nFROM busybox\n", 'path "nodir" not found', "--context names"),
-        ("%%dockerfile\nFROM busybox\nRUN apt-get update\n", "non-zero code: 127", "no apt-get"),
+        ("%%dockerfile\nFROM busybox\nRUN apt-get update\n", "non-zero code: 127", "FROM debian has it"),
         ("%container logs nobody", "No such container: nobody", "docker ps -a"),
         ("%layers nothing", "No such image or container: nothing", "%image ls"),
         ("%ports nobody", "No such container: nobody", "%container ps"),
@@ -176,3 +176,30 @@ def test_unloading_leaves_nothing(lab_shell: Shell) -> None:
     assert "answers at unix://" in loaded.stdout
     assert lab_shell.succeeds("%reload_ext labkernel").error is None
     assert len(lab_shell.ipython.Completer.custom_matchers) == len(matchers)
+
+
+def test_a_cell_has_notes_at_their_lines(lab_shell: Shell, docker_host: Daemon) -> None:
+    """hadolint's findings stay folded; what the engine says of the build does not."""
+    plain = "%%dockerfile\nFROM busybox\nRUN true\nMAINTAINER me\n"
+    html = lab_shell.succeeds(plain).value._repr_html_()
+    assert "DL4000" in html
+    assert "hadolint/wiki/DL4000" in html
+    assert "<details open" not in html.partition("On the Dockerfile")[0][-60:]
+    if docker_host.kind == "dockerd":
+        return
+    cell = "%%dockerfile\nARG A=1\nFROM busybox\nRUN head -c 6000 /dev/zero > /w\nRUN rm /w\nCMD ['sh']\n"
+    report = lab_shell.succeeds(cell).value
+    html = report._repr_html_()
+    assert report.sizes == {3: 6000, 4: 0}
+    assert "On the Dockerfile: 1 warning, 6kB wasted, " in html
+    assert html.count("wastes 6kB: /w (deleted by step 4)") == 1
+    notes = html.partition("On the Dockerfile")[2]
+    places = [notes.index(text) for text in ("/zero &gt; /w</span>", "wastes 6kB", "CMD [", "list of words")]
+    assert places == sorted(places)
+    assert "line 5: this looks like a list of words" in report.text
+
+
+def test_a_cell_is_checked_only(lab_shell: Shell) -> None:
+    ran = lab_shell.succeeds("%%dockerfile --check -t me/unmade\nFROM busybox:1\nRUN cd /app\n")
+    assert "WARNING: DL3003 - " in ran.stdout
+    assert "No such image" in lab_shell.run("%image inspect me/unmade").stdout

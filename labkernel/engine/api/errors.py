@@ -28,11 +28,11 @@ def status_of(error: errors.EngineError) -> int:
     return 500
 
 
-def error_body(error: errors.EngineError) -> dict[str, str]:
-    """`message` is Docker's field, in Docker's words; `hint` is a field of ours that other clients pass
-    over.
+def error_body(error: errors.EngineError) -> dict[str, Any]:
+    """`message` is Docker's field, in Docker's words; `hint` and `details` are fields of ours that other
+    clients pass over.
     """
-    body = {"message": error.message}
+    body: dict[str, Any] = {**error.details, "message": error.message}
     if error.hint:
         body["hint"] = error.hint
     return body

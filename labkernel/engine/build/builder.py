@@ -15,6 +15,7 @@ from labkernel.engine.build.doing import Doing
 from labkernel.engine.build.interface import BaseImages, BuildOptions, Output, Room, StepRunner, unlimited
 from labkernel.engine.build.messages import Messages
 from labkernel.engine.build.mounting import CacheMounts
+from labkernel.engine.build.outline import OUTLINE, outline
 from labkernel.engine.build.plan import Plan, Stage, make_plan
 from labkernel.engine.build.position import Common
 from labkernel.engine.build.reading import read_dockerfile
@@ -23,6 +24,7 @@ from labkernel.engine.build.records import BuildRecords
 from labkernel.engine.build.stage import build_stage
 from labkernel.engine.build.stages import Stages
 from labkernel.engine.build.steps import Steps, short_id
+from labkernel.engine.build.teaching import Lesson, teaching
 from labkernel.engine.build.threads import in_thread
 from labkernel.engine.build.wasted import wasted_bytes
 from labkernel.engine.errors import InvalidParameter
@@ -54,9 +56,15 @@ class Builder:
         later in the middle of it (the API ends the stream with `interface.error_message`). Cancelled or
         killed, it leaves nothing but the images of completed steps.
         """
+        with teaching(context, options) as lesson:
+            return await self._build(context, options, output, room, lesson)
+
+    async def _build(
+        self, context: BuildContext, options: BuildOptions, output: Output, room: Room, lesson: Lesson
+    ) -> str:
         references = [parse_reference(tag).with_default_tag() for tag in options.tags]
         dockerfile = await in_thread(read_dockerfile, context, options.dockerfile)
-        plan = make_plan(
+        plan = lesson.plan = make_plan(
             dockerfile,
             options.build_args,
             target=options.target,
@@ -140,6 +148,8 @@ class _Build:
         await messages.begin()
         if plan.dockerfile.warnings:
             messages.stderr("\n".join(plan.dockerfile.warnings) + "\n")
+        if self._common.options.explain:
+            messages.output({"aux": {OUTLINE: outline(plan)}})
         for number, arg in enumerate(plan.globals, 1):
             messages.announce(number, plan.steps, arg.code)
         try:

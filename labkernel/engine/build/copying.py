@@ -137,8 +137,8 @@ def _without(source: Source, patterns: Dockerignore) -> Source | None:
 def _absent_hint(tree: SourceTree, path: str, otherwise: str | None) -> str | None:
     if not isinstance(tree, BuildContext):
         return otherwise
-    if tree.ignore.excludes(path):
-        return f"{path} is excluded by .dockerignore"
+    if rule := tree.ignore.rule(path):
+        return f"{path} is excluded by .dockerignore, line {rule[0]}: {rule[1]}"
     near = tree.nearest(path)
     return f"did you mean {' or '.join(near)}?" if near else otherwise
 

@@ -19,6 +19,8 @@ from labkernel.engine.errors import InvalidParameter
 class _Pattern:
     expression: re.Pattern[str]
     is_exception: bool
+    line: int
+    text: str
 
 
 class Dockerignore:
@@ -44,7 +46,7 @@ class Dockerignore:
             # A leading slash means the context's top, where all paths begin anyway.
             clean = clean.lstrip("/")
         try:
-            return _Pattern(expression(clean, any_depth=True), is_exception)
+            return _Pattern(expression(clean, any_depth=True), is_exception, number, line)
         except ValueError as error:
             raise InvalidParameter(
                 f"error checking context: {error}", hint=f".dockerignore line {number}: {line}"
@@ -56,6 +58,14 @@ class Dockerignore:
     def excludes(self, path: str) -> bool:
         """Whether a path (from the context's top, no leading slash) is left out."""
         return self._match(path)[0]
+
+    def rule(self, path: str) -> tuple[int, str] | None:
+        """The line number and the text of the line that leaves a path out; None for one that is not."""
+        excluded, holds = self._match(path)
+        if not excluded:
+            return None
+        last = [pattern for pattern, held in zip(self._patterns, holds, strict=True) if held][-1]
+        return last.line, last.text
 
     def _match(self, path: str) -> tuple[bool, tuple[bool, ...]]:
         """Whether a path is left out, and which patterns hold for it, itself or by a folder above it."""

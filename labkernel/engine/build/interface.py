@@ -115,19 +115,20 @@ class BaseImages(Protocol):
 
 
 class RunFailed(EngineError):
-    """A RUN step whose command did not end with 0."""
+    """A RUN step whose command did not end with 0; `output` is the last of what it printed."""
 
-    def __init__(self, args: Sequence[str], code: int, hint: str | None) -> None:
-        super().__init__(f"The command '{' '.join(args)}' returned a non-zero code: {code}", hint=hint)
+    def __init__(self, args: Sequence[str], code: int, output: str) -> None:
+        super().__init__(f"The command '{' '.join(args)}' returned a non-zero code: {code}")
         self.code = code
+        self.output = output
 
 
 def error_message(error: EngineError) -> dict[str, Any]:
     """The message that ends a build's stream when it fails.
 
-    The hint goes along in `errorDetail`, which Docker's clients pass over.
+    The hint and what else we say go along in `errorDetail`, where Docker's clients pass over them.
     """
-    detail: dict[str, Any] = {"message": error.message}
+    detail: dict[str, Any] = {**error.details, "message": error.message}
     if isinstance(error, RunFailed):
         detail["code"] = error.code
     if error.hint:

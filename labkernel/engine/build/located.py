@@ -19,7 +19,7 @@ _OS_ADVICE = {
 
 @contextmanager
 def located(source: Dockerfile, node: Node, mark: str | None = None) -> Iterator[None]:
-    """Whatever goes wrong inside, its hint shows the line."""
+    """Whatever goes wrong inside, it has its place in the Dockerfile."""
     try:
         yield
     except ConfigError as error:
@@ -28,10 +28,9 @@ def located(source: Dockerfile, node: Node, mark: str | None = None) -> Iterator
         raise
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
-        raise System(
-            f"{node.name} failed: {reason}",
-            hint=source.error(node, reason, advice=_OS_ADVICE.get(error.errno or 0), mark=mark).hint,
-        ) from error
+        failed = System(f"{node.name} failed: {reason}", hint=_OS_ADVICE.get(error.errno or 0))
+        failed.details |= source.error(node, reason, mark=mark).details
+        raise failed from error
     except EngineError as error:
-        error.hint = source.error(node, error.message, advice=error.hint, mark=mark).hint
+        error.details |= source.error(node, error.message, mark=mark).details
         raise

@@ -68,8 +68,9 @@ class Dockerfile:
                 if text and found >= 0:
                     return DockerfileError(
                         message,
-                        line=number,
-                        end_line=node.end_line if number == node.line else number,
+                        line=node.line,
+                        end_line=node.end_line,
+                        marked_line=number,
                         column=found + 1,
                         width=len(text),
                         source=self.source,

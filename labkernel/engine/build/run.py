@@ -16,6 +16,25 @@ from labkernel.engine.build.parser import parse_heredoc
 _SCRIPT_DIRECTORY = "/dev/pipes"  # where BuildKit shows a here-document that is a script of its own
 
 
+_TAIL = 8000
+
+
+class Tail:
+    """The last characters of a command's output, both streams as they came."""
+
+    def __init__(self) -> None:
+        self.text = ""
+
+    def kept(self, emit: Callable[[str], None]) -> Callable[[str], None]:
+        """`emit`, with its text kept."""
+
+        def keep(text: str) -> None:
+            self.text = (self.text + text[-_TAIL:])[-_TAIL:]
+            emit(text)
+
+        return keep
+
+
 class Text:
     """Bytes of a command's output -> text, characters kept whole across pieces."""
 
@@ -59,11 +78,3 @@ def recorded(args: list[str], given: Mapping[str, str], arguments: BuildArgument
         return args
     shown = sorted(f"{name}={value}" for name, value in given.items() if arguments.is_recorded(name))
     return [f"|{len(shown)}", *shown, *args]
-
-
-def code_hint(code: int) -> str | None:
-    return {
-        126: "the command was found but cannot be executed: is it a program for this machine, with mode +x?",
-        127: "a command was not found in the image: it may have to be installed by an earlier RUN",
-        137: "the command was killed (signal 9): a memory limit is the usual reason",
-    }.get(code)

@@ -11,7 +11,7 @@ from labkernel.engine.build.interface import RunFailed, RunStep
 from labkernel.engine.build.mounting import MountPoints, mount_sources, mounted
 from labkernel.engine.build.position import Position
 from labkernel.engine.build.private_mounts import private_mounts
-from labkernel.engine.build.run import Text, code_hint, command, recorded
+from labkernel.engine.build.run import Tail, Text, command, recorded
 from labkernel.engine.build.steps import new_container_id, short_id
 from labkernel.engine.build.threads import in_thread, temporary
 from labkernel.engine.build.workdir import make_workdir
@@ -88,9 +88,10 @@ def _ensure_workdir(at: Position, upper: Path) -> None:
 
 
 async def _execute(at: Position, step: RunStep) -> None:
-    stdout, stderr = Text(at.messages.printed), Text(at.messages.printed_error)
+    tail = Tail()
+    stdout, stderr = Text(tail.kept(at.messages.printed)), Text(tail.kept(at.messages.printed_error))
     code = await at.common.runner.run(step, stdout.write, stderr.write, at.messages.room)
     stdout.end()
     stderr.end()
     if code:
-        raise RunFailed(step.args, code, code_hint(code))
+        raise RunFailed(step.args, code, tail.text)

@@ -88,7 +88,7 @@ def test_errors(text: str, message: str) -> None:
     with pytest.raises(DockerfileError) as caught:
         plan(text)
     assert caught.value.message == message
-    assert caught.value.excerpt
+    assert caught.value.details["failure"]["lines"]
 
 
 def test_only_arguments_are_no_dockerfile() -> None:

@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from labkernel.engine.build.failure import last_lines, marked, meaning, place
+from labkernel.engine.build.interface import error_message
+from labkernel.engine.errors import EngineError
+from tests.engine.build.conftest import Workshop
+
+
+def test_a_long_instruction_keeps_its_beginning_and_its_end() -> None:
+    source = [f"line {n}" for n in range(1, 101)]
+    numbers = [line["number"] for line in place(source, 10, 90, 10)["lines"]]
+    assert numbers == [8, 9, *range(10, 25), *range(76, 93)]
+
+
+@pytest.mark.parametrize(
+    ("lines", "word", "mark"),
+    [
+        (["RUN apt install pkg", "  pkg-config pkg"], "pkg", (1, 17, 3)),
+        (["RUN true &&", "  x &&"], "&&", (1, 10, 2)),
+        (["RUN x"], "y", None),
+        (["RUN x"], "", None),
+    ],
+)
+def test_the_mark_is_on_a_word_of_its_own(
+    lines: list[str], word: str, mark: tuple[int, int, int] | None
+) -> None:
+    failure = place(lines, 1, len(lines), 1)
+    marked(failure, word)
+    found = failure.get("mark")
+    assert (tuple(found.values()) if found else None) == mark
+
+
+def test_what_codes_mean() -> None:
+    assert meaning(127) == "command not found"
+    assert meaning(129) == "ended by signal 1, SIGHUP"
+    assert (meaning(1), meaning(255)) == (None, None)
+
+
+def test_output_is_as_a_terminal_shows_it() -> None:
+    assert last_lines("\x1b[91mone\x1b[0m\n10%\r100%\n\n") == ["one", "100%"]
+    assert len(last_lines("x\n" * 1000)) == 15
+
+
+@given(
+    st.lists(st.text(max_size=9), max_size=60), st.integers(0, 70), st.integers(0, 70), st.text(max_size=3)
+)
+def test_places_are_in_the_source(source: list[str], first: int, last: int, word: str) -> None:
+    found = place(source, first, last, first)
+    marked(found, word)
+    for line in found.get("lines", ()):
+        assert source[line["number"] - 1].startswith(line["text"])
+    if mark := found.get("mark"):
+        text = source[mark["line"] - 1]
+        assert text[mark["column"] - 1 :][: mark["width"]] == word
+
+
+def test_a_trigger_is_of_the_base_image(workshop: Workshop) -> None:
+    workshop.build("FROM busybox\nONBUILD RUN nosuch\n", tags=["base"])
+    with pytest.raises(EngineError) as caught:
+        workshop.build("FROM base\nCMD x\n")
+    failure = error_message(caught.value)["errorDetail"]["failure"]
+    assert failure["isTrigger"]
+    assert failure["lines"] == [{"number": 1, "text": "RUN nosuch"}]
