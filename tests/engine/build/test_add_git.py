@@ -105,7 +105,7 @@ def test_errors(workshop: Workshop, site: Site, base: str, step: str, message: s
     with pytest.raises(EngineError) as caught:
         workshop.build("FROM busybox\n" + step.format(base=base) + "\n")
     assert message.format(commit=commit) in caught.value.message
-    assert "> 2 | " in (caught.value.hint or "")
+    assert caught.value.details["failure"]["line"] == 2
 
 
 def test_passwords_stay_out_of_the_image(

@@ -247,4 +247,5 @@ def test_flags_that_are_not_there(workshop: Workshop, step: str, advice: str) ->
     with pytest.raises(InvalidParameter) as caught:
         workshop.build(f"FROM busybox\n{step}\n")
     assert advice in (caught.value.hint or "")
-    assert step.split()[1].partition("=")[0] in (caught.value.hint or "")
+    failure = caught.value.details["failure"]
+    assert step.split()[1].partition("=")[0] in failure["lines"][failure["line"] - 1]["text"]
