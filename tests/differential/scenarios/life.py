@@ -242,7 +242,8 @@ def changes(api: Recorder) -> None:
 def listing(api: Recorder) -> None:
     api.create("made", Labels={"course": "containers", "part": "1"}, Cmd=["sh", "-c", "echo 'a b'"])
     api.finish("ended", "sh", "-c", "echo hello > /file; exit 3", Labels={"course": "containers"})
-    api.run("runs", "sleep", "1000", ExposedPorts={"80/tcp": {}, "443/tcp": {}})
+    ports = {"80/tcp": {}, "443/tcp": {}}
+    api.run("runs", "sleep", "1000", ExposedPorts=ports, HostConfig={"Tmpfs": {"/memory": ""}})
     list_of_names = lambda body: [names for item in json.loads(body) for names in item["Names"]]  # noqa: E731
     api.get("running", "/containers/json")
     api.get("all", "/containers/json?all=1")
@@ -273,6 +274,16 @@ def listing(api: Recorder) -> None:
         "unknown status": {"status": ["asleep"]},
         "exit code that is none": {"exited": ["three"]},
         "exposed port that is none": {"expose": ["http"]},
+        "port too large": {"publish": ["1-70000"]},
+        "half a range of ports": {"publish": ["80-"]},
+        "range of ports from its end": {"expose": ["5-3"]},
+        "address of a port": {"publish": ["127.0.0.1:80"]},
+        "being a task": {"is-task": ["true"]},
+        "being no task": {"is-task": ["false"]},
+        "being a task or not": {"is-task": ["true", "false"]},
+        "being a task perhaps": {"is-task": ["1"]},
+        "memory mounted": {"volume": ["/memory"]},
+        "part of a name as ancestor": {"ancestor": ["busy"]},
     }.items():
         api.get(
             f"by {name}", "/containers/json?all=1&filters=" + quote(json.dumps(filters)), read=list_of_names
