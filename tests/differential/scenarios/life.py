@@ -102,6 +102,14 @@ def waiting(api: Recorder) -> None:
     waiter.join(0.3)
     api.need("DELETE", "/containers/box")
     waiter.join(30)
+    api.create("made", Cmd=["true"])
+    waiter = threading.Thread(
+        target=lambda: api.post("removed before its exit", "/containers/made/wait?condition=next-exit")
+    )
+    waiter.start()
+    waiter.join(0.3)
+    api.need("DELETE", "/containers/made")
+    waiter.join(30)
 
 
 def removed_by_itself(api: Recorder) -> None:
@@ -224,9 +232,10 @@ def statistics(api: Recorder) -> None:
     api.run("box", "sleep", "1000")
     api.get("once", "/containers/box/stats?stream=false", read=shape_of_json)
     api.get("one shot", "/containers/box/stats?stream=false&one-shot=true", read=shape_of_json)
+    api.get("a stream of one shot", "/containers/box/stats?stream=true&one-shot=true")
     api.need("POST", "/containers/box/kill")
     api.need("POST", "/containers/box/wait")
-    api.get("ended", "/containers/box/stats?stream=false", read=shape_of_json)
+    api.get("ended", "/containers/box/stats?stream=false")
 
 
 def changes(api: Recorder) -> None:
