@@ -13,7 +13,12 @@ KEPT = 4096
 """Events remembered for `since`."""
 _BACKLOG = 10_000
 """Events a listener may fall behind before it is dropped."""
-_KEYS = frozenset(("action container daemon event image label network plugin scope type volume").split())
+_KEYS = frozenset(
+    (
+        "action config container daemon event image label network node plugin scope secret service type "
+        "volume"
+    ).split()
+)
 _LEGACY_TYPES = ("container", "image")
 
 
@@ -23,9 +28,9 @@ def make_event(
     """One event as the API writes it; containers and images also carry the three fields of API 1.21."""
     event: dict[str, Any] = {}
     if kind in _LEGACY_TYPES:
-        event = {"status": action, "id": actor}
-        if kind == "container":
-            event["from"] = attributes.get("image", "")
+        event = {"status": action} | ({"id": actor} if actor else {})
+        if kind == "container" and "image" in attributes:
+            event["from"] = attributes["image"]
     return event | {
         "Type": kind,
         "Action": action,
@@ -94,6 +99,10 @@ class Events:
             self._deliver(event)
         else:
             self._loop.call_soon_threadsafe(self._deliver, event)
+
+    def pruned(self, kind: str, reclaimed: int) -> None:
+        """All of a kind that nobody needs has been removed, which freed so many bytes."""
+        self.publish(kind, "prune", "", reclaimed=str(reclaimed))
 
     def _deliver(self, event: dict[str, Any]) -> None:
         self._past.append(event)

@@ -114,7 +114,9 @@ async def remove(engine: Engine, request: Request) -> Answer:
 
 
 async def prune(engine: Engine, request: Request) -> Answer:
-    return Response.json(await engine.containers.prune(request.filters()))
+    result = await engine.containers.prune(request.filters())
+    engine.events.pruned("container", result["SpaceReclaimed"])
+    return Response.json(result)
 
 
 async def rename(engine: Engine, request: Request) -> Answer:
@@ -158,8 +160,10 @@ async def top(engine: Engine, request: Request) -> Answer:
 
 async def stats(engine: Engine, request: Request) -> Answer:
     container = _named(engine, request)
-    one_shot = request.flag("one-shot")
-    samples = usage.samples(engine, container, stream=request.flag("stream", True), one_shot=one_shot)
+    stream, one_shot = request.flag("stream", True), request.flag("one-shot")
+    if stream and one_shot:
+        raise InvalidParameter("cannot have stream=true and one-shot=true")
+    samples = usage.samples(engine, container, stream=stream, one_shot=one_shot)
 
     async def body() -> AsyncGenerator[bytes, None]:
         async for sample in samples:
@@ -199,6 +203,7 @@ async def archive_stat(engine: Engine, request: Request) -> Answer:
 async def archive_get(engine: Engine, request: Request) -> Answer:
     container, path = _named(engine, request), _path(request)
     described = await asyncio.to_thread(archive.path_stat, container, engine.containers, path)
+    engine.containers.lifecycle.publish(container, "archive-path")
     return StreamResponse(
         await written(lambda out: archive.write_archive(container, engine.containers, path, out)),
         "application/x-tar",
@@ -213,4 +218,5 @@ async def archive_put(engine: Engine, request: Request) -> Answer:
         await transferring(
             archive.read_archive, container, engine.containers, path, tar, no_overwrite_dir_non_dir=keep_kinds
         )
+    engine.containers.lifecycle.publish(container, "extract-to-dir")
     return Response.empty(200)

@@ -165,8 +165,9 @@ async def prune(engine: Engine, request: Request) -> Answer:
                 )
             except EngineError:  # another image stands on it
                 continue
-    after = engine.images.layers_size()
-    return Response.json({"ImagesDeleted": records or None, "SpaceReclaimed": before - after})
+    reclaimed = before - engine.images.layers_size()
+    engine.events.pruned("image", reclaimed)
+    return Response.json({"ImagesDeleted": records or None, "SpaceReclaimed": reclaimed})
 
 
 async def create(engine: Engine, request: Request) -> Answer:

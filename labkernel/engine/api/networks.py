@@ -90,6 +90,7 @@ async def prune(engine: Engine, request: Request) -> Answer:
             with contextlib.suppress(Forbidden, NotFound):  # somebody was quicker
                 _publish(engine, "destroy", await engine.networks.remove(network["Id"]))
                 deleted.append(network["Name"])
+    engine.events.pruned("network", 0)
     return Response.json({"NetworksDeleted": deleted or None})
 
 

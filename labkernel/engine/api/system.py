@@ -14,8 +14,10 @@ from typing import Any
 from labkernel.engine.api.router import API_VERSION, MINIMUM_API_VERSION
 from labkernel.engine.containers.log_options import DRIVERS
 from labkernel.engine.engine import Engine
+from labkernel.engine.errors import InvalidParameter
 from labkernel.engine.http.server import Answer, Request, Response, StreamResponse
 from labkernel.engine.image.config import architecture
+from labkernel.engine.linux.mounts import file_system_type
 from labkernel.engine.timestamps import parse_nanoseconds, rfc3339
 
 VERSION = package_version("labkernel")
@@ -90,6 +92,7 @@ async def info(engine: Engine, request: Request) -> Answer:
             "Images": len(engine.images.list(all=True)),
             "Driver": "overlay2",
             "DriverStatus": [
+                ["Backing Filesystem", file_system_type(engine.root)],
                 ["Supports d_type", "true"],
                 ["Native Overlay Diff", "true"],
                 ["userxattr", str(engine.store.overlay.userxattr).lower()],
@@ -98,7 +101,7 @@ async def info(engine: Engine, request: Request) -> Answer:
                 "Volume": ["local"],
                 "Network": ["bridge", "host", "null"],
                 "Authorization": None,
-                "Log": list(DRIVERS),
+                "Log": [driver for driver in DRIVERS if driver != "none"],
             },
             "MemoryLimit": "memory" in controllers,
             "SwapLimit": "memory" in controllers,
@@ -197,6 +200,10 @@ def _ip_forward() -> bool:
 
 async def events(engine: Engine, request: Request) -> Answer:
     since, until = _nanoseconds(request.argument("since")), _nanoseconds(request.argument("until"))
+    if since is not None and until is not None and since > until:
+        raise InvalidParameter(
+            f"`since` time ({since // 10**9}) cannot be after `until` time ({until // 10**9})"
+        )
     found = engine.events.follow(since=since, until=until, filters=request.filters())
 
     async def body() -> AsyncGenerator[bytes, None]:

@@ -38,6 +38,6 @@ async def remove(engine: Engine, request: Request) -> Answer:
 async def prune(engine: Engine, request: Request) -> Answer:
     """Since API 1.42 only anonymous volumes are pruned, unless `all` is asked for."""
     anonymous_only = request.api_version >= (1, 42)
-    return Response.json(
-        await asyncio.to_thread(engine.volumes.prune, request.filters(), anonymous_only=anonymous_only)
-    )
+    result = await asyncio.to_thread(engine.volumes.prune, request.filters(), anonymous_only=anonymous_only)
+    engine.events.pruned("volume", result["SpaceReclaimed"])
+    return Response.json(result)

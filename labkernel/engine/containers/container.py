@@ -107,6 +107,9 @@ class Container:
         return future
 
     def notify(self, condition: str) -> None:
+        """Tell who waits for it. Who waits for the next exit of what is removed waits no longer."""
+        if condition == "removed":
+            self.notify("next-exit")
         for future in self._waiting[condition]:
             if not future.done():
                 future.set_result(self.state.exit_code)

@@ -161,17 +161,28 @@ def filter_ports(key: str, text: str) -> list[tuple[int, str]]:
     Raises:
         InvalidParameter: none of these.
     """
+    if ":" in text:
+        raise InvalidParameter(f"filter for '{key}' should not contain ':': {text}")
     numbers, _, protocol = text.partition("/")
-    first, _, last = numbers.partition("-")
+    first, dash, last = numbers.partition("-")
     if not text:
         raise InvalidParameter(f"error while looking up for {key} : Empty string specified for ports.")
-    for number in (first, last or first):
-        if not re.fullmatch(r"[0-9]{1,5}", number) or int(number) > 65535:
-            raise InvalidParameter(
-                f"error while looking up for {key} {text}: "
-                f'strconv.ParseUint: parsing "{number}": invalid syntax'
-            )
-    return [(number, protocol or "tcp") for number in range(int(first), int(last or first) + 1)]
+
+    def number(part: str) -> int:
+        if not re.fullmatch(r"[0-9]+", part):
+            raise wrong(f'strconv.ParseUint: parsing "{part}": invalid syntax')
+        if len(part) > 20 or int(part) > 65535:
+            raise wrong(f'strconv.ParseUint: parsing "{part}": value out of range')
+        return int(part)
+
+    def wrong(why: str) -> InvalidParameter:
+        return InvalidParameter(f"error while looking up for {key} {text}: {why}")
+
+    start = number(first)
+    end = number(last) if dash else start
+    if end < start:
+        raise wrong(f"Invalid range specified for the Port: {numbers}")
+    return [(port, protocol or "tcp") for port in range(start, end + 1)]
 
 
 def check_filters(filters: Mapping[str, Sequence[str]]) -> None:
@@ -191,6 +202,8 @@ def check_filters(filters: Mapping[str, Sequence[str]]) -> None:
     for code in filters.get("exited", ()):
         if not re.fullmatch(r"-?\d+", code):
             raise InvalidParameter(f'strconv.Atoi: parsing "{code}": invalid syntax')
+    if not {"true", "false"}.issuperset(tasks := filters.get("is-task", ())):
+        raise InvalidParameter(f"Invalid filter 'is-task=[{' '.join(tasks)}]'")
 
 
 def passes(
@@ -231,8 +244,14 @@ def passes(
         and labels_pass(filters, container.config["Labels"])
         and ("ancestor" not in filters or container.image in ancestors)
         and any_of(
-            "volume", lambda text: any(text in (m.name, m.source, m.destination) for m in container.mounts)
+            "volume",
+            lambda text: any(
+                text in (mount.name, mount.source, mount.destination)
+                for mount in container.mounts
+                if mount.listed
+            ),
         )
+        and "true" not in filters.get("is-task", ())  # there is no swarm whose task it could be
         and any_of("network", on_network)
         and (
             not filters.keys() & {"publish", "expose"}

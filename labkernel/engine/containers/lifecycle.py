@@ -197,9 +197,20 @@ class Lifecycle:
         self._save(container)
         for endpoint in sandbox.endpoints.values():
             self.network_event(container, "connect", endpoint)
+        for point in self._volumes_of(container):
+            self._events.publish_attributes(
+                "volume", "mount", point.name, _mount_attributes(container, point)
+            )
         self._tell_linked(container)
         self.publish(container, "start")
         container.settled = asyncio.get_running_loop().create_task(self._settle(container, started))
+
+    @staticmethod
+    def _volumes_of(container: Container) -> list[MountPoint]:
+        return sorted(
+            (point for point in container.mounts if point.type == "volume"),
+            key=lambda point: point.destination,
+        )
 
     def _mount(self, container: Container, point: MountPoint) -> None:
         try:
@@ -300,6 +311,8 @@ class Lifecycle:
         self.publish(container, "die", exitCode=str(code))
         for endpoint in endpoints:
             self.network_event(container, "disconnect", endpoint)
+        for point in self._volumes_of(container):
+            self._events.publish("volume", "unmount", point.name, container=container.id, driver="local")
         again = self._restarts(container, code)
         if again:
             state.status = "restarting"
@@ -361,6 +374,7 @@ class Lifecycle:
         self.publish(container, "kill", signal=str(wanted))
         if not await self._ends_within(container, None if timeout < 0 else timeout):
             await self._signal(container, signal.SIGKILL)
+            self.publish(container, "kill", signal=str(int(signal.SIGKILL)))
             await self._ends_within(container, None)
         self.publish(container, "stop")
 
@@ -477,3 +491,13 @@ class Lifecycle:
             raise Conflict(f"Container {container.id} is not running")
         container.stdio.resize(rows, columns)
         self.publish(container, "resize", height=str(rows), width=str(columns))
+
+
+def _mount_attributes(container: Container, point: MountPoint) -> dict[str, str]:
+    return {
+        "container": container.id,
+        "destination": point.destination,
+        "driver": "local",
+        "propagation": point.propagation,
+        "read/write": str(point.writable).lower(),
+    }

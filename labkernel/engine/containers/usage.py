@@ -31,20 +31,24 @@ async def samples(
         await asyncio.sleep(INTERVAL)
     while True:
         current = await asyncio.to_thread(sample, engine, container, previous)
+        if stream and container.state.status == "removing":
+            return
         yield current
-        if not stream or container.state.status == "removing":
+        if not stream:
             return
         previous = current
         await asyncio.sleep(INTERVAL)
 
 
 def sample(engine: Engine, container: Container, previous: dict[str, Any] | None) -> dict[str, Any]:
+    """What the container uses now; of one that does not run nothing is read, and that at no time."""
+    running = container.state.running
     empty = {
         "cpu_usage": {"total_usage": 0, "usage_in_kernelmode": 0, "usage_in_usermode": 0},
         "throttling_data": {"periods": 0, "throttled_periods": 0, "throttled_time": 0},
     }
     found: dict[str, Any] = {
-        "read": rfc3339(),
+        "read": rfc3339() if running else ZERO,
         "preread": previous["read"] if previous else ZERO,
         "pids_stats": {},
         "blkio_stats": dict.fromkeys(_BLKIO),
@@ -56,13 +60,13 @@ def sample(engine: Engine, container: Container, previous: dict[str, Any] | None
         "name": f"/{container.name}",
         "id": container.id,
     }
-    if container.state.running:
+    if running:
         found |= engine.launcher.stats(container.id)
         found["cpu_stats"]["system_cpu_usage"] = _system_cpu_usage()
         found["cpu_stats"]["online_cpus"] = len(os.sched_getaffinity(0))
-        limit = container.host_config["Memory"] or engine.total_memory
+        enforced = container.host_config["Memory"] if "memory" in engine.launcher.controllers else 0
         if found["memory_stats"]:
-            found["memory_stats"]["limit"] = limit
+            found["memory_stats"]["limit"] = enforced or engine.total_memory
         if interfaces := _interfaces(container.state.pid):
             found["networks"] = interfaces
     return found

@@ -145,3 +145,16 @@ def fsconfig_create(fd: int) -> None:
 def fsmount(fd: int, attributes: int = 0) -> int:
     """fsmount(2): a mount of it, attached nowhere yet."""
     return _fsmount(fd, FSMOUNT_CLOEXEC, attributes)
+
+
+def file_system_type(path: os.PathLike[str] | str) -> str:
+    """The kernel's name for the file system that `path` is on (proc(5), mountinfo); "unknown" where it is
+    not mounted as a device of its own.
+    """
+    device = os.stat(path).st_dev
+    wanted = f"{os.major(device)}:{os.minor(device)}"
+    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as mountinfo:
+        for line in mountinfo:
+            if line.split(" ", 3)[2] == wanted:
+                return line.partition(" - ")[2].split(" ", 1)[0]
+    return "unknown"

@@ -35,9 +35,10 @@ def read_v1(directories: Mapping[str, Path]) -> dict[str, Any]:
             "usage": _number(_text(top / "memory.usage_in_bytes")),
             "max_usage": _number(_text(top / "memory.max_usage_in_bytes")),
             "stats": _pairs(_text(top / "memory.stat")),
-            "failcnt": _number(_text(top / "memory.failcnt")),
             "limit": _limit(_text(top / "memory.limit_in_bytes")),
         }
+        if failures := _number(_text(top / "memory.failcnt")):
+            found["memory_stats"]["failcnt"] = failures
     found["pids_stats"] = {}
     if "pids" in directories and (directories["pids"] / "pids.current").exists():
         found["pids_stats"] = {"current": _number(_text(directories["pids"] / "pids.current"))}

@@ -102,6 +102,14 @@ def waiting(api: Recorder) -> None:
     waiter.join(0.3)
     api.need("DELETE", "/containers/box")
     waiter.join(30)
+    api.create("made", Cmd=["true"])
+    waiter = threading.Thread(
+        target=lambda: api.post("removed before its exit", "/containers/made/wait?condition=next-exit")
+    )
+    waiter.start()
+    waiter.join(0.3)
+    api.need("DELETE", "/containers/made")
+    waiter.join(30)
 
 
 def removed_by_itself(api: Recorder) -> None:
@@ -224,9 +232,10 @@ def statistics(api: Recorder) -> None:
     api.run("box", "sleep", "1000")
     api.get("once", "/containers/box/stats?stream=false", read=shape_of_json)
     api.get("one shot", "/containers/box/stats?stream=false&one-shot=true", read=shape_of_json)
+    api.get("a stream of one shot", "/containers/box/stats?stream=true&one-shot=true")
     api.need("POST", "/containers/box/kill")
     api.need("POST", "/containers/box/wait")
-    api.get("ended", "/containers/box/stats?stream=false", read=shape_of_json)
+    api.get("ended", "/containers/box/stats?stream=false")
 
 
 def changes(api: Recorder) -> None:
@@ -242,7 +251,8 @@ def changes(api: Recorder) -> None:
 def listing(api: Recorder) -> None:
     api.create("made", Labels={"course": "containers", "part": "1"}, Cmd=["sh", "-c", "echo 'a b'"])
     api.finish("ended", "sh", "-c", "echo hello > /file; exit 3", Labels={"course": "containers"})
-    api.run("runs", "sleep", "1000", ExposedPorts={"80/tcp": {}, "443/tcp": {}})
+    ports = {"80/tcp": {}, "443/tcp": {}}
+    api.run("runs", "sleep", "1000", ExposedPorts=ports, HostConfig={"Tmpfs": {"/memory": ""}})
     list_of_names = lambda body: [names for item in json.loads(body) for names in item["Names"]]  # noqa: E731
     api.get("running", "/containers/json")
     api.get("all", "/containers/json?all=1")
@@ -273,6 +283,16 @@ def listing(api: Recorder) -> None:
         "unknown status": {"status": ["asleep"]},
         "exit code that is none": {"exited": ["three"]},
         "exposed port that is none": {"expose": ["http"]},
+        "port too large": {"publish": ["1-70000"]},
+        "half a range of ports": {"publish": ["80-"]},
+        "range of ports from its end": {"expose": ["5-3"]},
+        "address of a port": {"publish": ["127.0.0.1:80"]},
+        "being a task": {"is-task": ["true"]},
+        "being no task": {"is-task": ["false"]},
+        "being a task or not": {"is-task": ["true", "false"]},
+        "being a task perhaps": {"is-task": ["1"]},
+        "memory mounted": {"volume": ["/memory"]},
+        "part of a name as ancestor": {"ancestor": ["busy"]},
     }.items():
         api.get(
             f"by {name}", "/containers/json?all=1&filters=" + quote(json.dumps(filters)), read=list_of_names

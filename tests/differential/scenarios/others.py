@@ -7,6 +7,7 @@ from typing import Any
 from urllib.parse import quote
 
 from tests.differential.recorder import Recorder, json_body, sorted_by, streams
+from tests.differential.scenarios.files import archive
 
 
 def volumes(api: Recorder) -> None:
@@ -183,14 +184,19 @@ def events(api: Recorder) -> None:
     api.need("POST", "/containers/box/start")
     api.need("POST", "/containers/box/wait")
     api.need("POST", "/containers/box/rename?name=new")
+    api.need("GET", "/containers/new/archive?path=/etc/group")
+    api.need("PUT", "/containers/new/archive?path=/tmp", archive({"a": "one"}))
     image = api.need("POST", "/commit?container=new&repo=me/it").json()["Id"]
     api.know(image, "image")
     api.need("DELETE", "/containers/new")
     api.need("POST", "/images/me/it/tag?repo=me/other")
     api.need("DELETE", "/images/me/other")
     api.need("DELETE", "/images/me/it")
-    api.need("POST", "/volumes/create", {"Name": "data"})
+    api.finish("reader", "true", HostConfig={"Binds": ["data:/data:ro"]})
+    api.need("DELETE", "/containers/reader")
     api.need("DELETE", "/volumes/data")
+    for kind in ("containers", "networks", "volumes", "images"):
+        api.need("POST", f"/{kind}/prune")
     identifier = api.run("runs", "sleep", "1000", StopSignal="KILL")
     exec_id = api.need("POST", "/containers/runs/exec", {"Cmd": ["true"]}).json()["Id"]
     api.know(exec_id, "exec")
@@ -208,12 +214,15 @@ def events(api: Recorder) -> None:
         # Docker's daemon now and then tells twice that a container was paused and went on.
         once = [event for number, event in enumerate(seen) if event not in seen[max(0, number - 2) : number]]
         api.note(f"of kind {kind}", once)
+    api.get("ended before it began", "/events?since=20&until=10")
     for name, filters in {
         "type": {"type": ["volume"]},
         "event": {"event": ["die"]},
         "container": {"container": [identifier], "event": ["start", "die"]},
         "container's name": {"container": ["runs"], "event": ["start"]},
         "image": {"image": ["me/it"]},
+        "pruning": {"event": ["prune"]},
+        "a node": {"node": ["this"]},
         "label": {"label": ["course=containers"], "event": ["create"]},
     }.items():
         answer = api.send("GET", f"/events?{window}&filters=" + quote(json.dumps(filters)))
