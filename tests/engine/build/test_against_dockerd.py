@@ -317,6 +317,121 @@ RUN cat /quick /copied /again > /all
         TREE,
     ),
     "only from": Case("FROM busybox\n"),
+    "every value": Case(
+        r"""
+FROM busybox
+LABEL a="x y" b='z "q"' c=d\ e "k k"=v f= g="" h="a\
+b" i.j/k=1
+LABEL old style value
+LABEL "q"="\"" r=\"s\"
+LABEL a=2 a=3
+LABEL e=$PATH s='$PATH' t=\$PATH é=ü
+ENV a="x y" b='z "q"' c=d\ e f= g="" h="a\
+b"
+ENV old  style "value" $a
+ENV a=1 b=$a c=${b}
+ENV a=2 a=3
+ENV e=$a$c s='$a' t=\$a u="\$a" v="$a'"
+ENV PATH $PATH:/x
+ENV lower=1 LOWER=2 w=${a:-x}${zz:-y}${a:+set}
+EXPOSE 80 443/TCP 53/udp 7-9 80/tcp 99/sctp
+ENV P=1000 Q=1-3
+EXPOSE $P ${Q}/udp
+STOPSIGNAL SIGTERM
+ENV S=INT
+STOPSIGNAL $S
+VOLUME /a /b /a
+VOLUME ["/c","/d e"]
+ENV V=/v W=/w
+VOLUME $V ${W}/x
+VOLUME rel
+VOLUME /a/
+MAINTAINER  "A B"  <x@y>
+MAINTAINER $PATH
+HEALTHCHECK CMD echo "a b" | c
+healthcheck none
+HEALTHCHECK --interval=500ms --timeout=1h1m1s --retries=1 --start-period=1ms CMD ["a","b"]
+"""
+    ),
+    "every command": Case(
+        r"""
+FROM busybox AS a
+CMD ["from a"]
+ENTRYPOINT ["first"]
+CMD ["again"]
+ONBUILD CMD ["never"]
+FROM busybox AS b
+CMD ["from b"]
+FROM b
+ENTRYPOINT ["the command of the base is gone"]
+CMD [ "a" , "\u00e9\"b\\" ,"$PATH"]
+CMD 'a b' "c"
+CMD ['a']
+CMD ["a" "b"]
+CMD   two   spaces \
+   kept
+ENTRYPOINT ["", " "]
+CMD [""]
+SHELL ["/bin/sh","-ec"]
+HEALTHCHECK CMD d e
+ENTRYPOINT c
+ONBUILD ADD x /y
+ONBUILD CMD ["a"]
+ONBUILD ENTRYPOINT b
+ONBUILD HEALTHCHECK CMD x
+ONBUILD LABEL a="b c"
+ONBUILD SHELL ["x"]
+ONBUILD USER $x
+ONBUILD ARG z=1
+onbuild   run   echo   a \
+  b
+COPY --from=a /etc/passwd /p
+"""
+    ),
+    "scopes": Case(
+        """
+ARG A=1 B=2
+ARG C=$A-$B
+FROM busybox AS one
+LABEL 1=$A$B$C
+ARG A
+ARG B=3
+LABEL 2=$A$B$C
+ENV A=env
+LABEL 3=$A
+ARG A=later
+LABEL 4=$A
+USER 5
+ONBUILD ENV q=$A
+FROM one
+LABEL 5=$A$B$C 6=$q
+ARG C
+ARG G N
+LABEL 7=$C$G 8=${N:-none}
+ARG D=${C}x E HTTP_PROXY
+LABEL 9=$D[$E]$HTTP_PROXY$no_proxy
+ENV B=env
+ARG B
+COPY a.txt /${B}$A
+""",
+        TREE,
+        {
+            "build_args": {
+                "A": "given",
+                "B": "given",
+                "G": "g",
+                "N": None,
+                "ONLY": "unused",
+                "HTTP_PROXY": "http://u:p@h",
+                "no_proxy": "x",
+            }
+        },
+    ),
+    "spelling": Case(
+        "\ufeff# syntax=x\r\nFROM\tbusybox\tAS\tX.y-z_1\r\nENV\ta=1 \\\r\n  b=2\r\n"
+        "LABEL\tx\ty  z\t\r\nRUN echo x \\\r\n # note\r\n y > /f\r\nFROM\tx.Y-Z_1\r\n"
+        "COPY\t--from=X.Y-Z_1\t/f\t/g\r\nEXPOSE\t80\t81"
+    ),
     "odd spelling": Case(
         """# syntax=docker/dockerfile:1
 
