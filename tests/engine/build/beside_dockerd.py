@@ -134,7 +134,9 @@ def comparable(document: dict[str, Any]) -> dict[str, Any]:
     history = [
         {
             **{key: value for key, value in entry.items() if key != "created"},
-            "created_by": re.sub(r"(file|dir|multi):[0-9a-f]{64}", r"\1:HASH", entry.get("created_by", "")),
+            "created_by": re.sub(
+                r"((?:file|dir|multi):|ADD |:\d)[0-9a-f]{64}", r"\1HASH", entry.get("created_by", "")
+            ),
         }
         for entry in document["history"]
     ]
