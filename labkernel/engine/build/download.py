@@ -55,7 +55,7 @@ def download(
     file = File(mode=0o600, size=fetched.size, mtime=fetched.modified)
     tree = _Downloaded(path)
     found = Found(name, file, None)
-    return Source(tree, found, name, "file:" + tree.digest(found), may_unpack)
+    return Source(tree, found, name, tree.digest(found), may_unpack)
 
 
 def check_checksum(text: str) -> None:

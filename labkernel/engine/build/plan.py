@@ -158,7 +158,8 @@ def _find(stages: Sequence[Stage], name: str, before: int) -> Stage | None:
 def _target(stages: Sequence[Stage], target: str) -> int:
     if not target:
         return len(stages) - 1
-    found = _find(stages, target, len(stages))
+    # By its name alone, as Docker: a number is for COPY --from.
+    found = next((stage for stage in stages if stage.name and stage.name == target.lower()), None)
     if found is None:
         names = [stage.name for stage in stages if stage.name]
         advice = did_you_mean(target.lower(), names)

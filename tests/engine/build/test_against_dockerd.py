@@ -3,67 +3,26 @@
 from __future__ import annotations
 
 import bz2
-import difflib
 import gzip
-import hashlib
-import io
-import json
 import lzma
-import posixpath
-import re
-import tarfile
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
-from urllib.parse import urlencode
 
 import pytest
 
-from labkernel.engine.image.images import Image
-from tests.engine.build.conftest import Files, Workshop, context_tar, member
+from tests.engine.build.beside_dockerd import (
+    TREE,
+    Case,
+    archive,
+    build_with,
+    comparable,
+    differences,
+    image_id,
+    layers_of,
+    messages,
+    normal,
+    saved,
+)
+from tests.engine.build.conftest import Workshop
 from tests.support.daemons import Daemon
-
-DIRECTORY, SYMLINK = tarfile.DIRTYPE, tarfile.SYMTYPE
-
-
-@dataclass(frozen=True)
-class Case:
-    dockerfile: str
-    files: Files = field(default_factory=dict)
-    options: dict[str, Any] = field(default_factory=dict)
-
-
-def archive() -> bytes:
-    """A tar with owners, modes and times of its own."""
-    out = io.BytesIO()
-    with tarfile.open(fileobj=out, mode="w") as tar:
-        for name, kind, mode, owner in (
-            ("in", DIRECTORY, 0o750, 5),
-            ("in/file", tarfile.REGTYPE, 0o4711, 6),
-            ("link", SYMLINK, 0o777, 7),
-            ("deep/er/file", tarfile.REGTYPE, 0o600, 8),
-        ):
-            entry = tarfile.TarInfo(name)
-            entry.type, entry.mode, entry.mtime = kind, mode, 1_400_000_000
-            entry.uid, entry.gid = owner, owner + 1
-            data = b"unpacked\n" if kind == tarfile.REGTYPE else b""
-            entry.size, entry.linkname = len(data), "in/file" if kind == SYMLINK else ""
-            tar.addfile(entry, io.BytesIO(data))
-    return out.getvalue()
-
-
-TREE: Files = {
-    "a.txt": "a\n",
-    "b.txt": "b\n",
-    "dir": member(DIRECTORY, mode=0o700, uid=3, gid=4),
-    "dir/one": "1\n",
-    "dir/sub": member(DIRECTORY, mode=0o1777),
-    "dir/sub/two": "2\n",
-    "dir/link": member(SYMLINK, target="../a.txt"),
-    "dir/away": member(SYMLINK, target="/etc/passwd"),
-    "link": member(SYMLINK, target="dir/one"),
-    "dirlink": member(SYMLINK, target="dir"),
-    "empty": member(DIRECTORY),
-}
 
 CASES = {
     "env": Case(
@@ -358,6 +317,121 @@ RUN cat /quick /copied /again > /all
         TREE,
     ),
     "only from": Case("FROM busybox\n"),
+    "every value": Case(
+        r"""
+FROM busybox
+LABEL a="x y" b='z "q"' c=d\ e "k k"=v f= g="" h="a\
+b" i.j/k=1
+LABEL old style value
+LABEL "q"="\"" r=\"s\"
+LABEL a=2 a=3
+LABEL e=$PATH s='$PATH' t=\$PATH é=ü
+ENV a="x y" b='z "q"' c=d\ e f= g="" h="a\
+b"
+ENV old  style "value" $a
+ENV a=1 b=$a c=${b}
+ENV a=2 a=3
+ENV e=$a$c s='$a' t=\$a u="\$a" v="$a'"
+ENV PATH $PATH:/x
+ENV lower=1 LOWER=2 w=${a:-x}${zz:-y}${a:+set}
+EXPOSE 80 443/TCP 53/udp 7-9 80/tcp 99/sctp
+ENV P=1000 Q=1-3
+EXPOSE $P ${Q}/udp
+STOPSIGNAL SIGTERM
+ENV S=INT
+STOPSIGNAL $S
+VOLUME /a /b /a
+VOLUME ["/c","/d e"]
+ENV V=/v W=/w
+VOLUME $V ${W}/x
+VOLUME rel
+VOLUME /a/
+MAINTAINER  "A B"  <x@y>
+MAINTAINER $PATH
+HEALTHCHECK CMD echo "a b" | c
+healthcheck none
+HEALTHCHECK --interval=500ms --timeout=1h1m1s --retries=1 --start-period=1ms CMD ["a","b"]
+"""
+    ),
+    "every command": Case(
+        r"""
+FROM busybox AS a
+CMD ["from a"]
+ENTRYPOINT ["first"]
+CMD ["again"]
+ONBUILD CMD ["never"]
+FROM busybox AS b
+CMD ["from b"]
+FROM b
+ENTRYPOINT ["the command of the base is gone"]
+CMD [ "a" , "\u00e9\"b\\" ,"$PATH"]
+CMD 'a b' "c"
+CMD ['a']
+CMD ["a" "b"]
+CMD   two   spaces \
+   kept
+ENTRYPOINT ["", " "]
+CMD [""]
+SHELL ["/bin/sh","-ec"]
+HEALTHCHECK CMD d e
+ENTRYPOINT c
+ONBUILD ADD x /y
+ONBUILD CMD ["a"]
+ONBUILD ENTRYPOINT b
+ONBUILD HEALTHCHECK CMD x
+ONBUILD LABEL a="b c"
+ONBUILD SHELL ["x"]
+ONBUILD USER $x
+ONBUILD ARG z=1
+onbuild   run   echo   a \
+  b
+COPY --from=a /etc/passwd /p
+"""
+    ),
+    "scopes": Case(
+        """
+ARG A=1 B=2
+ARG C=$A-$B
+FROM busybox AS one
+LABEL 1=$A$B$C
+ARG A
+ARG B=3
+LABEL 2=$A$B$C
+ENV A=env
+LABEL 3=$A
+ARG A=later
+LABEL 4=$A
+USER 5
+ONBUILD ENV q=$A
+FROM one
+LABEL 5=$A$B$C 6=$q
+ARG C
+ARG G N
+LABEL 7=$C$G 8=${N:-none}
+ARG D=${C}x E HTTP_PROXY
+LABEL 9=$D[$E]$HTTP_PROXY$no_proxy
+ENV B=env
+ARG B
+COPY a.txt /${B}$A
+""",
+        TREE,
+        {
+            "build_args": {
+                "A": "given",
+                "B": "given",
+                "G": "g",
+                "N": None,
+                "ONLY": "unused",
+                "HTTP_PROXY": "http://u:p@h",
+                "no_proxy": "x",
+            }
+        },
+    ),
+    "spelling": Case(
+        "\ufeff# syntax=x\r\nFROM\tbusybox\tAS\tX.y-z_1\r\nENV\ta=1 \\\r\n  b=2\r\n"
+        "LABEL\tx\ty  z\t\r\nRUN echo x \\\r\n # note\r\n y > /f\r\nFROM\tx.Y-Z_1\r\n"
+        "COPY\t--from=X.Y-Z_1\t/f\t/g\r\nEXPOSE\t80\t81"
+    ),
     "odd spelling": Case(
         """# syntax=docker/dockerfile:1
 
@@ -416,129 +490,3 @@ def test_triggers_of_a_base(workshop: Workshop, dockerd: Daemon) -> None:
     theirs = saved(dockerd, build_with(dockerd, child))
     assert differences(comparable(ours.image.config), comparable(theirs.config)) == []
     assert differences(layers_of(workshop, ours.image), theirs.layers) == []
-
-
-# --- dockerd
-
-
-def messages(dockerd: Daemon, case: Case, **parameters: Any) -> list[dict[str, Any]]:
-    options = case.options
-    query: dict[str, Any] = {
-        "buildargs": json.dumps(options.get("build_args", {})),
-        "labels": json.dumps(options.get("labels", {})),
-        "target": options.get("target", ""),
-        "rm": 1,
-        "t": "".join(options.get("tags", [])),
-        **({"nocache": 1} if parameters.get("nocache") else {}),
-    }
-    tar = context_tar({"Dockerfile": case.dockerfile, **case.files})
-    answer = dockerd.http.call(
-        "POST", f"/v1.41/build?{urlencode(query)}", tar, {"Content-Type": "application/x-tar"}
-    )
-    assert answer.status == 200, answer.body
-    found: list[dict[str, Any]] = answer.json_lines()
-    return found
-
-
-def build_with(dockerd: Daemon, case: Case) -> str:
-    return image_id(messages(dockerd, case))
-
-
-def image_id(found: list[dict[str, Any]]) -> str:
-    assert "error" not in found[-1], found[-1]
-    last: str = [message["aux"]["ID"] for message in found if "aux" in message][-1]
-    return last
-
-
-class Saved(NamedTuple):
-    config: dict[str, Any]
-    layers: list[dict[str, str]]
-
-
-def saved(dockerd: Daemon, image_id: str) -> Saved:
-    answer = dockerd.http.call("GET", f"/images/{image_id}/get")
-    with tarfile.open(fileobj=io.BytesIO(answer.body)) as tar:
-        manifest = json.loads(read(tar, "manifest.json"))[0]
-        return Saved(
-            json.loads(read(tar, manifest["Config"])),
-            [layer_files(read(tar, name)) for name in manifest["Layers"]],
-        )
-
-
-def read(tar: tarfile.TarFile, name: str) -> bytes:
-    """dockerd stores a layer that occurs twice as a link to the first."""
-    found = tar.getmember(name)
-    if found.issym():
-        found = tar.getmember(posixpath.normpath(posixpath.join(posixpath.dirname(name), found.linkname)))
-    stream = tar.extractfile(found)
-    assert stream
-    return stream.read()
-
-
-# --- what is compared
-
-
-def differences(ours: Any, theirs: Any) -> list[str]:
-    """The lines in which two JSON values differ: `-` ours, `+` theirs."""
-    our_page, their_page = (
-        json.dumps(value, sort_keys=True, indent=1).splitlines() for value in (ours, theirs)
-    )
-    return [line for line in difflib.ndiff(our_page, their_page) if line.startswith(("-", "+"))]
-
-
-def comparable(document: dict[str, Any]) -> dict[str, Any]:
-    """Configuration and history without what names a moment, a machine's ids, or the way files are hashed."""
-    config = {**document["config"], "Image": ""}
-    history = [
-        {
-            **{key: value for key, value in entry.items() if key != "created"},
-            "created_by": re.sub(r"(file|dir|multi):[0-9a-f]{64}", r"\1:HASH", entry.get("created_by", "")),
-        }
-        for entry in document["history"]
-    ]
-    kept = {key: document.get(key) for key in ("architecture", "os", "author")}
-    return {"config": config, "history": history, **kept}
-
-
-def layers_of(workshop: Workshop, image: Image) -> list[dict[str, str]]:
-    found = []
-    for layer in workshop.images.layers(image):
-        out = io.BytesIO()
-        workshop.store.layers.pack(layer, out)
-        found.append(layer_files(out.getvalue()))
-    return found
-
-
-def layer_files(tar_bytes: bytes) -> dict[str, str]:
-    """Every entry by name. Times only where they are older than this test: those were copied."""
-    found: dict[str, str] = {}
-    links: dict[str, str] = {}
-    with tarfile.open(fileobj=io.BytesIO(tar_bytes)) as tar:
-        for entry in tar:
-            name = entry.name.rstrip("/")
-            stream = tar.extractfile(entry) if entry.isfile() or entry.islnk() else None
-            content = hashlib.sha256(stream.read()).hexdigest()[:12] if stream else ""
-            if entry.islnk():
-                links[name] = entry.linkname
-            kind = "0" if entry.islnk() else entry.type.decode()
-            mode = "" if entry.issym() else oct(entry.mode & 0o7777)
-            target = entry.linkname if entry.issym() else ""
-            time = int(entry.mtime) if entry.mtime < 1_650_000_000 else "now"
-            if posixpath.basename(name).startswith(".wh."):
-                found[name] = "whiteout"
-                continue
-            found[name] = f"{kind} {mode} {entry.uid}:{entry.gid} {time} {content}{target}"
-    for name, target in links.items():
-        # Which of the names is the link depends on the order alone.
-        group = " = ".join(sorted({name, target}))
-        found[name] += f" ({group})"
-        found[target] += f" ({group})"
-    return found
-
-
-def normal(message: dict[str, Any]) -> dict[str, Any]:
-    text = json.dumps(message)
-    text = re.sub(r"sha256:[0-9a-f]{64}", "sha256:ID", text)
-    text = re.sub(r"\b[0-9a-f]{12}\b", "ID", text)
-    changed: dict[str, Any] = json.loads(text)
-    return changed

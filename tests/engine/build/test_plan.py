@@ -46,7 +46,9 @@ def test_triggers_need_their_stages_too() -> None:
 def test_target() -> None:
     text = "FROM a AS one\nFROM a AS Two\nFROM two\n"
     assert plan(text, target="TWO").needed == (1,)
-    assert plan(text, target="0").needed == (0,)
+    for other in ("tow", "0"):
+        with pytest.raises(InvalidParameter, match=f"failed to reach build target {other}"):
+            plan(text, target=other)
     with pytest.raises(InvalidParameter) as caught:
         plan(text, target="tow")
     assert caught.value.message == "failed to reach build target tow in Dockerfile"
@@ -69,7 +71,7 @@ def test_global_arguments() -> None:
 
 
 def test_labels_of_the_options_come_last() -> None:
-    made = plan("FROM a\nRUN x\nFROM b\n", labels={"z": "$x", "a": "1"}, target="0")
+    made = plan("FROM a AS y\nRUN x\nFROM b\n", labels={"z": "$x", "a": "1"}, target="y")
     assert [step.code for step in made.stages[0].instructions] == ["RUN x", "LABEL a=1", "LABEL z=$x"]
 
 
