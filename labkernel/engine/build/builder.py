@@ -21,6 +21,7 @@ from labkernel.engine.build.position import Common
 from labkernel.engine.build.reading import read_dockerfile
 from labkernel.engine.build.recorder import Recorder
 from labkernel.engine.build.records import BuildRecords
+from labkernel.engine.build.squash import squash
 from labkernel.engine.build.stage import build_stage
 from labkernel.engine.build.stages import Stages
 from labkernel.engine.build.steps import Steps, short_id
@@ -166,6 +167,12 @@ class _Build:
             )
         if self._common.options.explain:
             messages.output(await in_thread(wasted_bytes, self._images, image, recorder.steps))
+        if self._common.options.squash:
+            base = self._common.built_on.get(plan.needed[-1])
+            epoch = _epoch(self._common.options)
+            created = self._common.steps.created()
+            image = self._common.hold(await in_thread(squash, self._images, image, base, created, epoch))
+            messages.output({"aux": {"ID": image.id}})
         return image
 
     async def _build_stage(self, stage: Stage, messages: Messages) -> Image | None:

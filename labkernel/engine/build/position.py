@@ -47,6 +47,8 @@ class Common:
     result: Callable[[int, Messages], Awaitable[Image | None]]
     doing: Doing
     finding: dict[tuple[str, str], asyncio.Lock] = field(default_factory=dict)
+    built_on: dict[int, Image | None] = field(default_factory=dict)
+    """What the stages are built on, by their index."""
 
     async def find(self, name: str, platform: str, messages: Messages) -> Image:
         """The image that FROM or `COPY --from` names, held until the build ends."""
