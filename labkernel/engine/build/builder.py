@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import deque
 from typing import Any
 
+from labkernel.engine.build.bind_mounts import ContextFiles
 from labkernel.engine.build.cache import BuildCache
 from labkernel.engine.build.context import BuildContext
 from labkernel.engine.build.doing import Doing
@@ -134,6 +135,7 @@ class _Build:
             bases=builder._bases,
             caches=builder.caches,
             context=context,
+            context_files=ContextFiles(images.store),
             options=options,
             plan=plan,
             steps=Steps(images, builder._cache, _epoch(options), hold, sources),
@@ -156,6 +158,7 @@ class _Build:
         try:
             image = await self._stages.run()
         finally:
+            await self._common.context_files.close()
             for message in await in_thread(recorder.finish):
                 messages.output(message)
         unused = plan.arguments.unused()
