@@ -8,15 +8,20 @@ build. What a step writes goes to a directory of its own, and away with it.
 from __future__ import annotations
 
 import asyncio
+import posixpath
+from collections import OrderedDict
 from contextlib import AsyncExitStack
 from pathlib import Path
 
-from labkernel.engine.build.copying import Ownership, Source, copy
+from labkernel.engine.build.copying import Ownership, Source, copy, source_at
 from labkernel.engine.build.rootfs import ROOT, Rootfs
+from labkernel.engine.build.sources import SourceTree
 from labkernel.engine.build.threads import in_thread, temporary
 from labkernel.engine.image.mounted import mounted
 from labkernel.engine.image.store import Store
 from labkernel.engine.image.tarformat import DIRECTORY
+
+_KNOWN = 1000
 
 
 class ContextFiles:
@@ -41,6 +46,28 @@ class ContextFiles:
 
     async def close(self) -> None:
         await self._held.aclose()
+
+
+class KnownSources:
+    """The cache keys of what lies in layers: those never change, so each is hashed once."""
+
+    def __init__(self) -> None:
+        self._keys: OrderedDict[tuple[tuple[str, ...], str], str] = OrderedDict()
+
+    def at(self, tree: SourceTree, path: str) -> Source:
+        """The file or directory at a path. Raises InvalidParameter."""
+        if not isinstance(tree, Rootfs):
+            return source_at(tree, path)
+        where = (tree.top.lowers, path)
+        known = self._keys.get(where)
+        found = tree.find(path) if known is not None else None
+        if known is None or found is None:
+            source = source_at(tree, path)
+            self._keys[where] = source.key
+            if len(self._keys) > _KNOWN:
+                self._keys.popitem(last=False)
+            return source
+        return Source(tree, found, posixpath.basename(posixpath.normpath("/" + path)), known)
 
 
 async def bound(

@@ -16,9 +16,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequen
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, nullcontext, suppress
 from pathlib import Path
 
-from labkernel.engine.build.bind_mounts import ContextFiles, bound, write_out
+from labkernel.engine.build.bind_mounts import ContextFiles, KnownSources, bound, write_out
 from labkernel.engine.build.container_config import joined_path
-from labkernel.engine.build.copying import Ownership, Source, source_at
+from labkernel.engine.build.copying import Ownership, Source
 from labkernel.engine.build.instructions import Run
 from labkernel.engine.build.interface import FileMount
 from labkernel.engine.build.rootfs import ROOT, Rootfs
@@ -37,6 +37,7 @@ class CacheMounts:
         self._root = store.root / "cache-mounts"
         self._locks: dict[str, asyncio.Lock] = {}
         self._users: Counter[Path] = Counter()
+        self.known = KnownSources()
 
     async def directories(
         self,
@@ -173,7 +174,7 @@ class MountPoints:
 
 
 async def mount_sources(
-    step: Run, tree: Callable[[str], Awaitable[SourceTree]]
+    step: Run, tree: Callable[[str], Awaitable[SourceTree]], known: KnownSources
 ) -> tuple[list[str], list[Source | None]]:
     """What cache and history know of a step's flags, and for each mount what it shows of a tree (`tree` finds
     it by the name of a stage or an image, "" is the context). Raises InvalidParameter."""
@@ -183,7 +184,7 @@ async def mount_sources(
         shown.append(f"--mount={mount.text}")
         source = None
         if mount.type == "bind" or mount.stage:
-            source = await in_thread(source_at, await tree(mount.stage), mount.source or "/")
+            source = await in_thread(known.at, await tree(mount.stage), mount.source or "/")
             if mount.type == "bind":
                 shown.append(source.key)
         sources.append(source)

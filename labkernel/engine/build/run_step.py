@@ -23,7 +23,7 @@ async def run_step(at: Position, step: Run) -> None:
     arguments = state.arguments.for_environment(state.env)
     async with temporary(common.store) as place, AsyncExitStack() as held:
         args, script, mounts = command(step, state, place)
-        shown, binds = await mount_sources(step, at.tree)
+        shown, binds = await mount_sources(step, at.tree, common.caches.known)
         recorded_command = recorded([*shown, *args, *script], arguments, state.arguments)
         if await at.from_cache(recorded_command):
             return
