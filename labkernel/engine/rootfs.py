@@ -1,18 +1,14 @@
-"""A container's file system as seen from the engine: for cp, export, and filling a new volume.
-
-Overlays are mounted in the engine's own mount namespace, which ends with the engine: nobody else sees them
-and none is left when it is killed.
-"""
+"""A container's file system as seen from the engine: its own mounts, and filling a new volume."""
 
 from __future__ import annotations
 
 import os
 import posixpath
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 from labkernel.engine.image.layers import copy_tree
+from labkernel.engine.image.mounted import mounted
 from labkernel.engine.image.store import Store
 from labkernel.engine.linux import mounts
 from labkernel.engine.linux.namespaces import CLONE_NEWNS, unshare
@@ -23,44 +19,6 @@ def separate_mounts() -> None:
     """Give this process a mount namespace of its own, in which the machine's later mounts still appear."""
     unshare(CLONE_NEWNS)
     mounts.mount("", "/", flags=mounts.MS_REC | mounts.MS_SLAVE)
-
-
-@contextmanager
-def mounted(
-    store: Store, lower: Sequence[Path], upper: Path | None = None, work: Path | None = None
-) -> Iterator[Path]:
-    """The layers `lower` (top first) and, where given, a writable `upper`, as one directory for the time
-    being.
-    """
-    with store.temporary() as place:
-        if upper is None and len(lower) == 1:
-            yield lower[0]
-            return
-        if upper is None and not lower:
-            yield place
-            return
-        merged = place / "merged"
-        merged.mkdir()
-        # mount(2) takes one page of options: by way of a descriptor every layer's name is short.
-        layers = os.open(store.layers.directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            short = f"/proc/self/fd/{layers}"
-            names = [
-                f"{short}/{path.name}" if path.parent == store.layers.directory else str(path)
-                for path in lower
-            ]
-            options = "lowerdir=" + ":".join(names)
-            if upper is not None:
-                options += f",upperdir={upper},workdir={work}"
-            if store.overlay.userxattr:
-                options += ",userxattr"
-            mounts.mount("overlay", str(merged), "overlay", data=options)
-        finally:
-            os.close(layers)
-        try:
-            yield merged
-        finally:
-            mounts.umount2(str(merged), mounts.MNT_DETACH)
 
 
 def make_init_layer(directory: Path) -> Path:

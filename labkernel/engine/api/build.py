@@ -72,6 +72,7 @@ def build_options(request: Request) -> BuildOptions:
         force_remove=request.flag("forcerm"),
         host_config=host_config,
         auths=registry_config(request),
+        squash=request.flag("squash"),
         explain=request.flag("explain"),
         secrets=secrets(request),
         ssh=ssh(request),

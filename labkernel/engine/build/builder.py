@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import deque
 from typing import Any
 
+from labkernel.engine.build.bind_mounts import ContextFiles
 from labkernel.engine.build.cache import BuildCache
 from labkernel.engine.build.context import BuildContext
 from labkernel.engine.build.doing import Doing
@@ -21,6 +22,7 @@ from labkernel.engine.build.position import Common
 from labkernel.engine.build.reading import read_dockerfile
 from labkernel.engine.build.recorder import Recorder
 from labkernel.engine.build.records import BuildRecords
+from labkernel.engine.build.squash import squash
 from labkernel.engine.build.stage import build_stage
 from labkernel.engine.build.stages import Stages
 from labkernel.engine.build.steps import Steps, short_id
@@ -133,6 +135,7 @@ class _Build:
             bases=builder._bases,
             caches=builder.caches,
             context=context,
+            context_files=ContextFiles(images.store),
             options=options,
             plan=plan,
             steps=Steps(images, builder._cache, _epoch(options), hold, sources),
@@ -155,6 +158,7 @@ class _Build:
         try:
             image = await self._stages.run()
         finally:
+            await self._common.context_files.close()
             for message in await in_thread(recorder.finish):
                 messages.output(message)
         unused = plan.arguments.unused()
@@ -166,6 +170,12 @@ class _Build:
             )
         if self._common.options.explain:
             messages.output(await in_thread(wasted_bytes, self._images, image, recorder.steps))
+        if self._common.options.squash:
+            base = self._common.built_on.get(plan.needed[-1])
+            epoch = _epoch(self._common.options)
+            created = self._common.steps.created()
+            image = self._common.hold(await in_thread(squash, self._images, image, base, created, epoch))
+            messages.output({"aux": {"ID": image.id}})
         return image
 
     async def _build_stage(self, stage: Stage, messages: Messages) -> Image | None:

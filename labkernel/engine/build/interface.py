@@ -47,6 +47,7 @@ class BuildOptions:
     force_remove: bool = False
     host_config: Mapping[str, Any] = field(default_factory=dict)
     auths: Mapping[str, Any] = field(default_factory=dict)
+    squash: bool = False
     explain: bool = False
     secrets: Mapping[str, bytes] = field(default_factory=dict, repr=False)
     ssh: Mapping[str, str] = field(default_factory=dict)

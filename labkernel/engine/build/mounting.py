@@ -16,8 +16,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequen
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, nullcontext, suppress
 from pathlib import Path
 
+from labkernel.engine.build.bind_mounts import ContextFiles, KnownSources, bound, write_out
 from labkernel.engine.build.container_config import joined_path
-from labkernel.engine.build.copying import Ownership, Source, copy, source_at
+from labkernel.engine.build.copying import Ownership, Source
 from labkernel.engine.build.instructions import Run
 from labkernel.engine.build.interface import FileMount
 from labkernel.engine.build.rootfs import ROOT, Rootfs
@@ -25,7 +26,6 @@ from labkernel.engine.build.run_options import PRIVATE, RunMount
 from labkernel.engine.build.sources import File, SourceTree
 from labkernel.engine.build.threads import in_thread, temporary
 from labkernel.engine.image.store import Store
-from labkernel.engine.image.tarformat import DIRECTORY
 from labkernel.engine.linux import trees
 
 
@@ -37,6 +37,7 @@ class CacheMounts:
         self._root = store.root / "cache-mounts"
         self._locks: dict[str, asyncio.Lock] = {}
         self._users: Counter[Path] = Counter()
+        self.known = KnownSources()
 
     async def directories(
         self,
@@ -44,16 +45,22 @@ class CacheMounts:
         sources: Sequence[Source | None],
         place: Path,
         held: AsyncExitStack,
+        files: ContextFiles,
     ) -> list[Path | None]:
-        """Where each mount's files are: `sources` copied below `place`, or what a cache has kept. Caches are
-        in use until `held` is closed."""
+        """Where each mount's files are: those of `sources`, or what a cache has kept. They are there, and
+        caches are in use, until `held` is closed."""
         return [
-            await self._directory(mount, source, place / f"mount-{number}", held)
+            await self._directory(mount, source, place / f"mount-{number}", held, files)
             for number, (mount, source) in enumerate(zip(mounts, sources, strict=True))
         ]
 
     async def _directory(
-        self, mount: RunMount, source: Source | None, place: Path, held: AsyncExitStack
+        self,
+        mount: RunMount,
+        source: Source | None,
+        place: Path,
+        held: AsyncExitStack,
+        files: ContextFiles,
     ) -> Path | None:
         if mount.type == "tmpfs" or mount.type in PRIVATE:
             return None
@@ -61,11 +68,10 @@ class CacheMounts:
             path = await held.enter_async_context(self._use(mount))
             await self._make(path, mount, source)
             return path
+        assert source is not None, "a bind has one"
         place.mkdir()
-        if source is None:
-            return place
-        await self._fill(place, mount, source)
-        return place if source.found.file.type == DIRECTORY else place / source.name
+        is_read_only = mount.is_read_only
+        return await bound(source, files, place, self._store, held, is_read_only=is_read_only)
 
     async def _make(self, path: Path, mount: RunMount, source: Source | None) -> None:
         """The directory of a cache, with its first content: there as a whole, or not at all."""
@@ -80,15 +86,9 @@ class CacheMounts:
                     os.chown(made, mount.uid, mount.gid)
                 made.chmod(mount.mode)
                 if source is not None:
-                    await self._fill(made, mount, source)
+                    owner = None if mount.stage else ROOT
+                    await write_out(self._store, source, made, Ownership(owner))
                 made.rename(path)
-
-    async def _fill(self, place: Path, mount: RunMount, source: Source) -> None:
-        target = Rootfs(
-            (), upper=place, overlay=self._store.overlay, keep_ownership=self._store.keep_ownership
-        )
-        destination = "/" if source.found.file.type == DIRECTORY else f"/{source.name}"
-        await in_thread(copy, target, [source], destination, Ownership(None if mount.stage else ROOT))
 
     async def prune(self) -> tuple[list[str], int]:
         """Remove the caches that no step is using: their names, and the bytes that were in them."""
@@ -174,7 +174,7 @@ class MountPoints:
 
 
 async def mount_sources(
-    step: Run, tree: Callable[[str], Awaitable[SourceTree]]
+    step: Run, tree: Callable[[str], Awaitable[SourceTree]], known: KnownSources
 ) -> tuple[list[str], list[Source | None]]:
     """What cache and history know of a step's flags, and for each mount what it shows of a tree (`tree` finds
     it by the name of a stage or an image, "" is the context). Raises InvalidParameter."""
@@ -184,7 +184,7 @@ async def mount_sources(
         shown.append(f"--mount={mount.text}")
         source = None
         if mount.type == "bind" or mount.stage:
-            source = await in_thread(source_at, await tree(mount.stage), mount.source or "/")
+            source = await in_thread(known.at, await tree(mount.stage), mount.source or "/")
             if mount.type == "bind":
                 shown.append(source.key)
         sources.append(source)

@@ -11,6 +11,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from labkernel.engine.build.bind_mounts import ContextFiles
 from labkernel.engine.build.container_config import ConfigState
 from labkernel.engine.build.context import BuildContext
 from labkernel.engine.build.doing import Doing, key
@@ -39,6 +40,7 @@ class Common:
     bases: BaseImages
     caches: CacheMounts
     context: BuildContext
+    context_files: ContextFiles
     options: BuildOptions
     plan: Plan
     steps: Steps
@@ -47,6 +49,8 @@ class Common:
     result: Callable[[int, Messages], Awaitable[Image | None]]
     doing: Doing
     finding: dict[tuple[str, str], asyncio.Lock] = field(default_factory=dict)
+    built_on: dict[int, Image | None] = field(default_factory=dict)
+    """What the stages are built on, by their index."""
 
     async def find(self, name: str, platform: str, messages: Messages) -> Image:
         """The image that FROM or `COPY --from` names, held until the build ends."""

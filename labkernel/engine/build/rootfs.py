@@ -333,6 +333,15 @@ class Rootfs:
             os.link(real, path, follow_symlinks=False)
         parent.forget(name)
 
+    def hide(self, parent: Directory, name: str) -> None:
+        """Take away what the layers below have at a name that the upper one has not."""
+        directory = os.open(self._in_upper(parent), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            self.overlay.make_whiteout(directory, os.fsencode(name))
+        finally:
+            os.close(directory)
+        parent.forget(name)
+
     def change_owner(self, directory: Directory, owner: Owner, mode: int | None = None) -> None:
         path = self._in_upper(directory)
         self._own(path, owner)

@@ -23,7 +23,7 @@ async def run_step(at: Position, step: Run) -> None:
     arguments = state.arguments.for_environment(state.env)
     async with temporary(common.store) as place, AsyncExitStack() as held:
         args, script, mounts = command(step, state, place)
-        shown, binds = await mount_sources(step, at.tree)
+        shown, binds = await mount_sources(step, at.tree, common.caches.known)
         recorded_command = recorded([*shown, *args, *script], arguments, state.arguments)
         if await at.from_cache(recorded_command):
             return
@@ -35,7 +35,7 @@ async def run_step(at: Position, step: Run) -> None:
         await in_thread(_ensure_workdir, at, upper)
         points = MountPoints(at.rootfs(upper), upper)
         workdir = state.config["WorkingDir"]
-        paths = await common.caches.directories(step.mounts, binds, place, held)
+        paths = await common.caches.directories(step.mounts, binds, place, held, common.context_files)
         mounts += await in_thread(mounted, step.mounts, paths, points, workdir)
         private = await held.enter_async_context(
             private_mounts(

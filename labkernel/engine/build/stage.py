@@ -30,6 +30,7 @@ async def build_stage(common: Common, stage: Stage, messages: Messages) -> Image
     arguments = plan.arguments.begin_stage()
     with located(plan.dockerfile, stage.start.node, stage.start.base):
         image = await _base(common, stage, messages)
+    common.built_on[stage.index] = image
     common.recorder.base(stage, number, image, plan.base_stage(stage))
     config = container_config.stage_config(image.config.get("config") if image else None)
     state = ConfigState(config, arguments, plan.dockerfile.escape)

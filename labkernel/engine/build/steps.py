@@ -63,7 +63,7 @@ class Steps:
         if upper is not None and _has_entries(upper):
             chain_id = parent.chain_id if parent else None
             layer = self._images.store.layers.adopt(upper, chain_id, newest=self._epoch)
-        created = self._created()
+        created = self.created()
         base = parent.config if parent else image_config.new_config(created=created)
         document = image_config.new_config(
             config=copy.deepcopy(state.config),
@@ -90,7 +90,8 @@ class Steps:
             self._cache.remember(parent_id, command, image)
         return image
 
-    def _created(self) -> str:
+    def created(self) -> str:
+        """The present time, or SOURCE_DATE_EPOCH if that is earlier."""
         now = time.time()
         moment = now if self._epoch is None else min(now, self._epoch)
         return image_config.timestamp(datetime.fromtimestamp(moment, UTC))

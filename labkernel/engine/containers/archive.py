@@ -19,10 +19,10 @@ from labkernel.engine.errors import Conflict, Forbidden, InvalidParameter, NotFo
 from labkernel.engine.image.changeset import extract_tar
 from labkernel.engine.image.compression import decompressed
 from labkernel.engine.image.layers import Change
+from labkernel.engine.image.mounted import mounted
 from labkernel.engine.image.tarwriter import Writer, write_tar
 from labkernel.engine.linux import mounts
 from labkernel.engine.linux.paths import RESOLVE_IN_ROOT, open_source, openat2
-from labkernel.engine.rootfs import mounted
 from labkernel.engine.timestamps import rfc3339
 
 _MODE_BITS = (
