@@ -58,7 +58,7 @@ class Row:
         ]
 
 
-CONTESTANTS = ("labkernel", "dockerd", "crun", "nbgrader")
+CONTESTANTS = ("labkernel", "dockerd", "buildah", "crun", "nbgrader")
 
 
 def table(rows: list[Row]) -> str:
