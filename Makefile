@@ -1,5 +1,5 @@
 # make lab    open the lab in the browser          make test   run every test (as root)
-# make lint   linters and type checker             make bench  our speed beside dockerd's, crun's and nbgrader's
+# make lint   linters and type checker             make bench  our speed beside dockerd's, buildah's, crun's and nbgrader's
 #
 # Everything Python goes into .venv. A stamp file says which extras are installed there, so a second call is quick.
 

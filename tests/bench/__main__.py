@@ -16,7 +16,8 @@ from tests.support.daemons import running
 
 def main() -> int:
     parser = argparse.ArgumentParser(
-        prog="python -m tests.bench", description="Our speed beside dockerd's, crun's and nbgrader's."
+        prog="python -m tests.bench",
+        description="Our speed beside dockerd's, buildah's, crun's and nbgrader's.",
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all samples to FILE too")
     parser.add_argument("--only", nargs="+", choices=ROWS, default=list(ROWS), help="measure only these")

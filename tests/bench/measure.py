@@ -58,15 +58,16 @@ class Row:
         ]
 
 
-CONTESTANTS = ("labkernel", "dockerd", "crun", "nbgrader")
+CONTESTANTS = ("labkernel", "dockerd", "buildah", "crun", "nbgrader")
 
 
 def table(rows: list[Row]) -> str:
     """The rows as text: medians, then how many times as much the others take, with the goal for that."""
-    lines = [["", *CONTESTANTS, *(f"{name} / ours" for name in CONTESTANTS[1:])]]
+    shown = [name for name in CONTESTANTS if any(name in row.samples for row in rows)]
+    lines = [["", *shown, *(f"{name} / ours" for name in shown[1:])]]
     for row in rows:
-        cells = [row.what, *(_amount(row.median(name), row.unit) for name in CONTESTANTS)]
-        for name in CONTESTANTS[1:]:
+        cells = [row.what, *(_amount(row.median(name), row.unit) for name in shown)]
+        for name in shown[1:]:
             ratio, goal = row.ratio(name), row.goals.get(name)
             cells.append(f"{ratio:.1f}x" + (f" (goal {goal:g}x)" if goal else "") if ratio else "")
         lines.append(cells)

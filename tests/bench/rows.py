@@ -10,6 +10,7 @@ import tarfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from tests.bench.builds import independent_stages, many_steps, one_file_change
 from tests.bench.grading import plain_notebooks
 from tests.bench.measure import Row, alternated, seconds
 from tests.bench.places import Crun
@@ -185,6 +186,9 @@ ROWS = {
     "client": stock_client,
     "cached": cached_rebuild,
     "run": run_steps,
+    "stages": independent_stages,
+    "steps": many_steps,
+    "change": one_file_change,
     "copy": copy_tree,
     "registry": push_and_pull,
     "idle": idle_containers,

@@ -5,8 +5,10 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import signal
 import socket
+import subprocess
 import tarfile
 import threading
 from collections import Counter
@@ -257,6 +259,97 @@ def test_in_a_run_step(crashing: Daemon, clean: Traces) -> None:
     )
     assert again.body.count(b"Using cache") == 2, again.body
     assert crashing.docker("run", "--rm", "cut", "cat", "/one", "/two").stdout == "1\nwhole\n"
+
+
+WAITING = "--mount=type=cache,id=gate,target=/gate until [ -e /gate/open ]; do sleep 0.05; done"
+STAGES = f"""FROM busybox AS one
+RUN echo 1 > /1
+RUN {WAITING}; echo 2 > /2
+FROM busybox AS two
+COPY file /3
+RUN {WAITING}; cat /3 /3 > /4
+FROM one
+COPY --from=two /4 /
+RUN cat /1 /2 /4 > /5
+"""
+
+
+@pytest.mark.parametrize("victim", ["engine", "client", "step"])
+def test_in_stages_side_by_side(crashing: Daemon, clean: Traces, victim: str, tmp_path: Path) -> None:
+    """The next build goes on from what was completed, and makes the image that it would have been."""
+    (tmp_path / "Dockerfile").write_text(STAGES)
+    (tmp_path / "file").write_text("x")
+
+    def waiting() -> list[int]:
+        return [pid for pid, words in crashing.room.left() if words.startswith("/bin/sh -c until [ -e /gate")]
+
+    def build(**options: Any) -> subprocess.Popen[str]:
+        command = ["docker", "build", "--build-arg", "SOURCE_DATE_EPOCH=1700000000", "-t", "cut", "."]
+        environment = {**crashing.environment(), "DOCKER_BUILDKIT": "0"}
+        return subprocess.Popen(
+            command,
+            cwd=tmp_path,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def finished() -> tuple[str, str]:
+        said, _ = build().communicate(timeout=60)
+        assert "Successfully tagged" in said
+        return said, crashing.docker("images", "-q", "--no-trunc", "cut").stdout
+
+    client = build()
+    reached(lambda: len(waiting()) == min(2, len(os.sched_getaffinity(0))))
+    if victim == "engine":
+        kill(crashing)
+        crashing.start()
+    elif victim == "client":
+        client.kill()
+    else:
+        os.kill(waiting()[0], signal.SIGKILL)
+    said, _ = client.communicate(timeout=30)
+    assert victim != "step" or "returned a non-zero code: 137" in said
+    reached(lambda: not waiting())
+    assert crashing.docker("images", "-q", "cut").stdout == ""
+    opening = b"FROM busybox\nRUN --mount=type=cache,id=gate,target=/gate touch /gate/open\n"
+    opened = crashing.http.call("POST", "/build", context({"Dockerfile": opening}))
+    assert b"Successfully built" in opened.body
+    said, image = finished()
+    assert said.count("Using cache") == 2
+    crashing.clear()
+    said, untroubled = finished()
+    assert said.count("Using cache") == 0
+    assert image == untroubled
+    assert crashing.http.call("POST", "/build/prune").status == 200
+
+
+def test_in_a_build_again_and_again(crashing: Daemon, clean: Traces) -> None:
+    """At ever later moments, whatever they are in the middle of: what one engine has completed the next does
+    not do again, and the image at the end is that of a build that nothing interrupts."""
+    dockerfile = "".join(
+        f"FROM busybox AS stage{n}\nRUN echo {n} > /{n}\nCOPY tree /tree\nRUN rm -r /tree/{n}; sleep 0.1\n"
+        for n in range(2)
+    )
+    dockerfile += "FROM stage0\nCOPY --from=stage1 /tree /one\nENV A=1\n"
+    tar = context({"Dockerfile": dockerfile.encode(), **many_files()})
+    url = f"/build?t=cut&buildargs={EPOCH}"
+    wanted = built(crashing, tar, "cut")
+    crashing.clear()
+    completed = 0
+    for delay in (0.1, 0.4, 0.8):
+        build = Call(crashing, url, tar)
+        for _ in wait_until(delay):
+            pass
+        kill(crashing)
+        build.join(10)
+        steps = len(re.findall(rb" ---> [0-9a-f]{12}\\n", build.received)) - build.received.count(b": FROM")
+        completed = max(completed, steps)
+        crashing.start()
+    body = crashing.http.call("POST", url, tar).body
+    assert body.count(b"Using cache") >= completed > 0
+    assert layers(crashing, "cut") == wanted
 
 
 @pytest.mark.parametrize("step", ["Step 2/3", "Step 3/3"])

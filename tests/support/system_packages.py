@@ -18,6 +18,7 @@ PROGRAMS = {
     "dockerd": ("docker.io", "the oracle: same calls, same answers"),
     "runc": ("runc", "dockerd's runtime, and a peer for bundles"),
     "crun": ("crun", "the peer to be as fast as"),
+    "buildah": ("buildah", "the builder without a daemon to be faster than"),
     "busybox": ("busybox-static", "the root file system of test images"),
     "newuidmap": ("uidmap", "the engine as an ordinary user"),
     "pasta": ("passt", "the outside world for an ordinary user's engine"),

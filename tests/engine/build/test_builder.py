@@ -31,7 +31,7 @@ from labkernel.engine.build.rootfs import Rootfs
 from labkernel.engine.errors import Conflict, EngineError, InvalidParameter, NotFound, Unavailable
 from labkernel.engine.image.images import Image
 from labkernel.engine.runtime.client import Launcher
-from tests.engine.build.conftest import Workshop, context_tar, make_workshop, member, open_workshop
+from tests.engine.build.conftest import Workshop, context_tar, member, open_workshop
 from tests.support.mistakes import marked
 
 
@@ -135,19 +135,6 @@ def test_a_deleted_step_is_made_again(workshop: Workshop) -> None:
     again = workshop.build("FROM busybox\nRUN echo x > /x\n")
     assert "Using cache" not in again.text
     assert built.image.config["rootfs"] == again.image.config["rootfs"] or len(workshop.runner.steps) == 2
-
-
-def test_the_same_inputs_give_the_same_image_elsewhere(
-    workshop: Workshop, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    """Under SOURCE_DATE_EPOCH the id depends on the Dockerfile and its inputs alone."""
-    text = "FROM busybox\nRUN mkdir /d && echo x > /d/y\nCOPY a /a\nWORKDIR /w\nCMD x\n"
-    options = {"build_args": {"SOURCE_DATE_EPOCH": "1700000000"}}
-    other = make_workshop(tmp_path_factory.mktemp("other"))
-    first = workshop.build(text, {"a": "a"}, **options)
-    time.sleep(1.1)
-    assert other.build(text, {"a": "a"}, **options).image.id == first.image.id
-    assert first.image.created == 1700000000
 
 
 # --- what comes out
