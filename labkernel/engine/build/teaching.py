@@ -12,7 +12,7 @@ from typing import Any
 from labkernel.engine.build.advice.advise import advise
 from labkernel.engine.build.advice.situation import ContextFile, Earlier, Situation
 from labkernel.engine.build.context import BuildContext
-from labkernel.engine.build.failure import FAILURE, last_lines, marked, meaning
+from labkernel.engine.build.failure import FAILURE, last_lines, marked, meaning, shortened
 from labkernel.engine.build.interface import BuildOptions, RunFailed
 from labkernel.engine.build.nodes import Node
 from labkernel.engine.build.plan import Plan, Stage
@@ -67,6 +67,7 @@ def _teach(error: EngineError, lesson: Lesson) -> None:
     if said:
         error.hint = said.text or error.hint
         marked(failure, said.mark)
+    shortened(failure)
     if situation.name:
         failure["instruction"] = situation.name
     if failure and lesson.plan and not _is_of_file(lesson.plan, failure):
