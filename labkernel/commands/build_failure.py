@@ -15,6 +15,8 @@ from labkernel.commands.results import BuildStep
 
 _NEIGHBOURS = 2
 _OUTPUT_LINES = 10
+_WIDTH = 150
+"""Characters of a line that plain text shows."""
 _RED, _BOLD, _FAINT, _OFF = "\x1b[31m", "\x1b[1m", "\x1b[2m", "\x1b[0m"
 _CONTROL = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
 
@@ -86,11 +88,23 @@ class BuildFailure:
             before = line.number
             number = f"{faint}{line.number:>{digits + 2}} |{off}"
             sign = f"{red}>>>{off}" if line.is_failing else "   "
-            yield f"{number} {sign} {line.text}".rstrip()
-            if self.mark and self.mark.line == line.number:
+            is_marked = self.mark is not None and self.mark.line == line.number
+            before_mark = line.text[: self.mark.column - 1] if self.mark and is_marked else ""
+            text, before_mark = _shortened(line.text, before_mark)
+            yield f"{number} {sign} {text}".rstrip()
+            if self.mark and is_marked:
                 # Tabs are kept, so that the mark stays below its column however wide a tab is shown.
-                indent = re.sub(r"[^\t]", " ", line.text[: self.mark.column - 1])
+                indent = re.sub(r"[^\t]", " ", before_mark)
                 yield f"{'':{digits + 2}} {faint}|{off}     {indent}{red}{'^' * self.mark.width}{off}"
+
+
+def _shortened(text: str, before: str) -> tuple[str, str]:
+    """A line that a terminal has room for, and what of it stands `before` the mark."""
+    if len(text) <= _WIDTH:
+        return text, before
+    start = max(0, len(before) - _WIDTH // 2)
+    ahead, behind = "…" if start else "", "…" if start + _WIDTH < len(text) else ""
+    return f"{ahead}{text[start : start + _WIDTH]}{behind}", ahead + before[start:]
 
 
 def from_engine(data: Mapping[str, Any], dockerfile: str) -> BuildFailure:

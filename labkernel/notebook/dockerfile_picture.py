@@ -15,6 +15,7 @@ _BLUE = "rgb(33,150,243)"
 _AMBER = "rgb(255,152,0)"
 _PROSE = "font-family:var(--jp-ui-font-family,system-ui,sans-serif)"
 _OUTPUT_LINES = 12
+_GAP = "⋮"
 
 
 def failure_html(failure: BuildFailure | None, message: str, hint: str | None) -> str:
@@ -95,7 +96,7 @@ def source_html(
     """Numbered lines. `notes` are HTML, by the line that they stand below."""
     above = f"border-top:{LINE};" if line_above else ""
     return div(
-        f"padding:4px 0;{MONOSPACE};line-height:1.5;{above}max-height:420px;overflow:auto",
+        f"padding:4px 0;{MONOSPACE};line-height:1.5;{above}max-height:560px;overflow:auto",
         *_rows(lines, mark, notes or {}),
     )
 
@@ -107,7 +108,7 @@ def _rows(
     before = lines[0].number - 1 if lines else 0
     for line in lines:
         if line.number != before + 1:
-            yield _row(digits, "⋮", "", is_failing=line.is_failing)
+            yield _row(digits, _GAP, "", is_failing=line.is_failing)
         before = line.number
         text = _marked(line.text, mark) if mark and mark.line == line.number else escape(line.text)
         yield _row(digits, str(line.number), text or " ", is_failing=line.is_failing)
@@ -119,7 +120,7 @@ def _rows(
 
 def _row(digits: int, number: str, text: str, *, is_failing: bool) -> str:
     look = f"background:{_FAILING};" if is_failing else ""
-    sign = span(f"flex:0 0 2ch;color:{_RED};font-weight:bold", "▸" if is_failing else "")
+    sign = span(f"flex:0 0 2ch;color:{_RED};font-weight:bold", "▸" if is_failing and number != _GAP else "")
     return div(
         f"{look}display:flex;padding:0 10px 0 0",
         span(f"flex:0 0 {digits + 1}ch;text-align:right;user-select:none;{MUTED}", number),

@@ -5,8 +5,11 @@ They are exceptions all the same, so a headless run of the notebook stops where 
 
 from __future__ import annotations
 
+import re
+
 from labkernel.commands import CommandError
 
+_LONGEST = 120
 _FAINT, _OFF = "\x1b[2m", "\x1b[0m"
 
 
@@ -17,7 +20,7 @@ class CellError(CommandError):
     def of(cls, error: CommandError) -> CellError:
         """The same error; what the cell shows already is left out."""
         return cls(
-            error.what,
+            _shortened(error.what) if error.is_shown else error.what,
             where=error.where,
             why=error.why,
             hint=None if error.is_shown else error.hint,
@@ -29,6 +32,14 @@ class CellError(CommandError):
     def _render_traceback_(self) -> list[str]:
         """IPython shows this in place of a traceback."""
         return [self.rendered(in_colours=True)]
+
+
+def _shortened(message: str) -> str:
+    """Docker's message about a RUN without most of the command, which the picture has in full."""
+    found = re.fullmatch(r"(The command '.*)(' returned a non-zero code: \d+)", message, re.DOTALL)
+    if found is None or (len(message) <= _LONGEST and "\n" not in message):
+        return message
+    return " ".join(found[1].split())[:_LONGEST] + "…" + found[2]
 
 
 class Interrupted(KeyboardInterrupt):

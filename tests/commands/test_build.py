@@ -188,7 +188,7 @@ def test_what_is_wrong_is_shown_where_it_is(
 
 
 def test_a_failed_build_as_text(run: Commands, context: Path) -> None:
-    (context / "Dockerfile").write_text("FROM busybox\n\nRUN echo because && \\\n\tnosuch\nCMD x\n")
+    (context / "Dockerfile").write_text("FROM busybox\n\nRUN echo because >&2 && \\\n\tnosuch\nCMD x\n")
     with pytest.raises(CommandError) as raised:
         run("build", str(context))
     is_ours = run.daemon.kind == "labkernel"
@@ -197,7 +197,7 @@ def test_a_failed_build_as_text(run: Commands, context: Path) -> None:
         "Dockerfile:3",
         "  1 |     FROM busybox",
         "  2 |",
-        "  3 | >>> RUN echo because && \\",
+        "  3 | >>> RUN echo because >&2 && \\",
         "  4 | >>> \tnosuch",
         *mark,
         "  5 |     CMD x",

@@ -230,6 +230,15 @@ MISTAKES = (
         "RUN",
     ),
     Mistake(
+        "not copied",
+        "FROM busybox\nWORKDIR /app\nRUN sort words.txt\n",
+        "returned a non-zero code: 2",
+        "words.txt is in the build context, and not in the image at this line: COPY it before",
+        3,
+        "words.txt",
+        {"words.txt": "b\na\n"},
+    ),
+    Mistake(
         "export is forgotten",
         'FROM busybox\nRUN export NAME=world\nRUN test -n "$NAME"\n',
         "returned a non-zero code: 1",

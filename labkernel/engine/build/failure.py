@@ -27,8 +27,8 @@ FAILURE = "failure"
 """The name of the field."""
 
 _NEIGHBOURS = 2
-_MOST_LINES = 30
-"""Lines of an instruction that are shown; a longer one keeps its beginning and its end."""
+_MOST_LINES = 20
+"""Lines of an instruction that are shown; a longer one keeps its beginning, its end, and what is marked."""
 _OUTPUT_LINES = 15
 _OUTPUT_WIDTH = 500
 _TEXT_WIDTH = 2000
@@ -67,10 +67,7 @@ def place(
     if not 1 <= first <= len(source):
         return {}
     last = min(max(first, last), len(source))
-    numbers = [*range(max(1, first - _NEIGHBOURS), min(len(source), last + _NEIGHBOURS) + 1)]
-    if last - first >= _MOST_LINES:
-        half = _MOST_LINES // 2
-        numbers = [n for n in numbers if not first + half <= n <= last - half]
+    numbers = range(max(1, first - _NEIGHBOURS), min(len(source), last + _NEIGHBOURS) + 1)
     found: dict[str, Any] = {
         "line": first,
         "endLine": last,
@@ -93,6 +90,17 @@ def marked(failure: dict[str, Any], word: str) -> None:
             if at:
                 failure["mark"] = {"line": line["number"], "column": at[-1] + 1, "width": len(word)}
                 return
+
+
+def shortened(failure: dict[str, Any]) -> None:
+    """Leave out the middle of a long instruction, but for what is around the mark."""
+    first, last = failure.get("line", 0), failure.get("endLine", 0)
+    if last - first < _MOST_LINES:
+        return
+    part = _MOST_LINES // 4
+    mark = failure["mark"]["line"] if "mark" in failure else first
+    shown = {*range(first + part), *range(mark - part, mark + part), *range(last - part + 1, last + 1 + part)}
+    failure["lines"] = [line for line in failure["lines"] if line["number"] in shown]
 
 
 def last_lines(output: str) -> list[str]:

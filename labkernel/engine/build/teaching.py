@@ -6,16 +6,17 @@ import posixpath
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from labkernel.engine.build.advice.advise import advise
 from labkernel.engine.build.advice.situation import ContextFile, Earlier, Situation
 from labkernel.engine.build.context import BuildContext
-from labkernel.engine.build.failure import FAILURE, last_lines, marked, meaning
+from labkernel.engine.build.failure import FAILURE, last_lines, marked, meaning, shortened
 from labkernel.engine.build.interface import BuildOptions, RunFailed
 from labkernel.engine.build.nodes import Node
 from labkernel.engine.build.plan import Plan, Stage
-from labkernel.engine.build.sources import walk
+from labkernel.engine.build.sources import Found, walk
 from labkernel.engine.errors import EngineError
 from labkernel.engine.image.tarformat import REGULAR
 
@@ -32,6 +33,20 @@ class Lesson:
     context: BuildContext
     options: BuildOptions
     plan: Plan | None = None
+
+    def context_file(self, name: str) -> ContextFile | None:
+        found = self._files.get(name)
+        if found is None:
+            return None
+        head = self.context.read_at(found, 0, _HEAD)
+        return ContextFile(found.path, found.file.mode & 0o7777, head)
+
+    @cached_property
+    def _files(self) -> Mapping[str, Found]:
+        """The context's files by the last part of their names."""
+        top = self.context.find("")
+        files = walk(self.context, top) if top else ()
+        return {posixpath.basename(f.path): f for f in files if f.file.type == REGULAR}
 
 
 @contextmanager
@@ -52,6 +67,7 @@ def _teach(error: EngineError, lesson: Lesson) -> None:
     if said:
         error.hint = said.text or error.hint
         marked(failure, said.mark)
+    shortened(failure)
     if situation.name:
         failure["instruction"] = situation.name
     if failure and lesson.plan and not _is_of_file(lesson.plan, failure):
@@ -84,7 +100,7 @@ def _situation(error: EngineError, failure: Mapping[str, Any], lesson: Lesson) -
         globals=[name for arg in plan.globals for name, _ in arg.arguments] if plan else (),
         line=line,
         line_before=texts.get(line - 1, ""),
-        context_file=lambda name: _context_file(lesson.context, name),
+        context_file=lesson.context_file,
     )
 
 
@@ -117,11 +133,3 @@ def _earlier(stage: Stage | None, line: int) -> list[Earlier]:
 def _as_written(node: Node) -> str:
     """The instruction with its here-documents."""
     return (node.original.strip() + "".join(f"\n{heredoc.content}" for heredoc in node.heredocs))[:_LONGEST]
-
-
-def _context_file(context: BuildContext, name: str) -> ContextFile | None:
-    top = context.find("")
-    for found in walk(context, top) if top and name else ():
-        if found.file.type == REGULAR and posixpath.basename(found.path) == name:
-            return ContextFile(found.path, found.file.mode & 0o7777, context.read_at(found, 0, _HEAD))
-    return None

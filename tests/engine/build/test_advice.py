@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from labkernel.engine.build.advice import dockerfile, network, packages, shell
+from labkernel.engine.build.advice import dockerfile, files, network, packages, shell
 from labkernel.engine.build.advice.advise import advise
 from labkernel.engine.build.advice.situation import ContextFile, Earlier, Situation
 
@@ -14,6 +14,7 @@ UPDATE = Earlier(2, "RUN", "RUN apt-get update")
 UPDATE_AND_REMOVE = Earlier(
     2, "RUN", "RUN apt-get update && apt-get install -y git && rm -rf /var/lib/apt/lists/*"
 )
+ABSENT = "No such file or directory\n"
 NO_PACKAGE = "E: Unable to locate package {}\n"
 
 
@@ -189,6 +190,54 @@ def run(
         ),
         (run("dd of=/x", "dd: write error: No space left on device\n"), "the disk is full", ""),
         (run("node x", "FATAL ERROR: JavaScript heap out of memory\n", 134), "ran out of memory", ""),
+        (
+            run(
+                "wget https://a.invalid",
+                "Resolving a.invalid (a.invalid)... failed: Name or service not known.\n"
+                "wget: unable to resolve host address \u2018a.invalid\u2019\n",
+                4,
+            ),
+            "the name a.invalid could not be resolved",
+            "a.invalid",
+        ),
+        # --- files and modules
+        (
+            run("ls /x", f"ls: cannot access '/x': {ABSENT}", 2),
+            "/x is not in the image",
+            "/x",
+        ),
+        (run("cat /x", f"cat: /x: {ABSENT}"), "/x is not in the image", "/x"),
+        (run("cat /x", f"cat: can't open '/x': {ABSENT}"), "/x is not in the image", "/x"),
+        (run("cp /x y", f"cp: can't stat '/x': {ABSENT}"), "/x is not in the image", "/x"),
+        (run("sh /x", "sh: 0: cannot open /x: No such file\n", 2), "/x is not in the image", "/x"),
+        (run("tar xf /x", f"tar: /x: Cannot open: {ABSENT}", 2), "/x is not in", "/x"),
+        (run("cd /x && ls", "/bin/sh: 1: cd: can't cd to /x\n", 2), "WORKDIR /x makes it", "/x"),
+        (run("cd /x && ls", f"bash: line 1: cd: /x: {ABSENT}", 1), "WORKDIR /x", "/x"),
+        (
+            run("python3 /x.py", f"python3: can't open file '/x.py': [Errno 2] {ABSENT}", 2),
+            "/x.py is not in the image",
+            "/x.py",
+        ),
+        (run("node /x.js", "Error: Cannot find module '/x.js'\n"), "/x.js is not in the image", "/x.js"),
+        (run("node x.js", "Error: Cannot find module 'express'\n"), "RUN npm install before", ""),
+        (
+            run("python3 x.py", "ModuleNotFoundError: No module named 'yaml'\n"),
+            "pip install pyyaml",
+            "",
+        ),
+        (
+            run(
+                "npm ci",
+                "The `npm ci` command can only install with an existing package-lock.json",
+            ),
+            "npm ci wants package-lock.json too",
+            "",
+        ),
+        (
+            run("npm install expres", "npm error 404 Not Found - GET https://registry.invalid/expres\n"),
+            "did you mean express?",
+            "expres",
+        ),
         # --- shells, as dash, bash and busybox say it
         (run("source a", "/bin/sh: 1: source: not found\n", 127), "a dot: . FILE", "source"),
         (run("curl a", "/bin/sh: 1: curl: not found\n", 127), "apt-get install -y curl", "curl"),
@@ -278,7 +327,7 @@ def test_a_windows_script_is_known_by_its_head() -> None:
 
 
 PIECES = st.sampled_from(
-    [rule.pattern for table in (packages, network, shell, dockerfile) for rule in table.RULES]
+    [rule.pattern for table in (packages, network, shell, files, dockerfile) for rule in table.RULES]
     + ["apt-get", " && ", "\n", "'", ": not found", "E: ", "$X", "[", "RUN ", "cd /x", "127", "stat a:"]
 )
 TEXT = st.lists(PIECES | st.text(max_size=5), max_size=8).map("".join)

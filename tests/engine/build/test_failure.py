@@ -4,16 +4,25 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from labkernel.engine.build.failure import last_lines, marked, meaning, place
+from labkernel.engine.build.failure import last_lines, marked, meaning, place, shortened
 from labkernel.engine.build.interface import error_message
 from labkernel.engine.errors import EngineError
 from tests.engine.build.conftest import Workshop
 
 
-def test_a_long_instruction_keeps_its_beginning_and_its_end() -> None:
-    source = [f"line {n}" for n in range(1, 101)]
-    numbers = [line["number"] for line in place(source, 10, 90, 10)["lines"]]
-    assert numbers == [8, 9, *range(10, 25), *range(76, 93)]
+@pytest.mark.parametrize(
+    ("word", "numbers"),
+    [
+        ("", [*range(8, 15), *range(86, 93)]),
+        ("50", [*range(8, 15), *range(45, 55), *range(86, 93)]),
+        ("88", [*range(8, 15), *range(83, 93)]),
+    ],
+)
+def test_a_long_instruction_keeps_its_ends_and_what_is_marked(word: str, numbers: list[int]) -> None:
+    failure = place([f"line {n}" for n in range(1, 101)], 10, 90, 10)
+    marked(failure, word)
+    shortened(failure)
+    assert [line["number"] for line in failure["lines"]] == numbers
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from labkernel.engine.build.advice import dockerfile, network, packages, shell
+from labkernel.engine.build.advice import dockerfile, files, network, packages, shell
 from labkernel.engine.build.advice.situation import Advice, Situation
 
 #: Rules for a command that failed, the most exact first.
@@ -10,6 +10,7 @@ _RUN = (
     *packages.RULES,
     *network.RULES,
     *shell.RULES,
+    *files.RULES,
     *network.LAST_RULES,
     *shell.LAST_RULES,
 )

@@ -6,10 +6,13 @@ import re
 
 from labkernel.engine.build.advice.situation import Advice, Rule, Situation
 
-_NO_NAME = (
+_NAMED = (
     r"Temporary failure resolving '([^']+)'|Could not resolve host: (\S+)|bad address '([^']+)'"
-    r"|Temporary failure in name resolution|Name or service not known|EAI_AGAIN(?: (\S+))?"
-    r"|no such host|Name does not resolve|DNS lookup error|unable to resolve host address .(\S+?)[\u2019'\"]"
+    r"|EAI_AGAIN (\S+)|unable to resolve host address .([^\s\u2019'\"]+)"
+)
+_NO_NAME = (
+    r"Temporary failure in name resolution|Name or service not known|EAI_AGAIN"
+    r"|no such host|Name does not resolve|DNS lookup error"
 )
 _NO_WAY = r"Network is unreachable|Connection timed out|Connection refused|No route to host|ETIMEDOUT"
 
@@ -42,6 +45,7 @@ def _without_network(situation: Situation) -> Advice | None:
 
 
 RULES = (
+    Rule("output", _NAMED, _no_name),
     Rule("output", _NO_NAME, _no_name),
     Rule("output", _NO_WAY, _no_way),
     Rule(

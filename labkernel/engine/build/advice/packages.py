@@ -183,6 +183,26 @@ RULES = (
     Rule("output", r"npm (?:ERR!|error) 404 Not Found - GET \S+/([^/\s]+)", _npm_unknown),
     Rule(
         "output",
+        r"can only install with an existing package-lock\.json",
+        "npm ci wants package-lock.json too: COPY package*.json ./ before it, or npm install does without",
+    ),
+    Rule(
+        "output",
+        r"ModuleNotFoundError: No module named '([\w]+)",
+        lambda situation, found: (
+            f"Python has no module {found[1]} in this image: an earlier RUN may install it, "
+            f"pip install {_OTHER_PYTHON_NAMES.get(found[1], found[1])}"
+        ),
+    ),
+    Rule(
+        "output",
+        r"Cannot find module '([^./'][^']*)'",
+        lambda situation, found: (
+            f"node finds no module {found[1]} in this image: COPY package*.json ./ and RUN npm install before"
+        ),
+    ),
+    Rule(
+        "output",
         r"npm (?:ERR!|error) .*ENOENT.*package\.json",
         "package.json is not in this folder of the image: WORKDIR /app and COPY package*.json ./ before npm",
     ),

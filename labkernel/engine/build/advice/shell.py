@@ -243,24 +243,6 @@ RULES = (
         r"can't create directory|cannot create directory",
         "mkdir -p makes the folders above as well, and says nothing of one that is there",
     ),
-    Rule(
-        "output",
-        r"can't cd to (\S+?):",
-        lambda situation, found: Advice(
-            f"there is no folder {found[1]} in the image at this line: WORKDIR {found[1]} makes it, and "
-            "is kept for what follows",
-            found[1],
-        ),
-    ),
-    Rule(
-        "output",
-        r"(?:can't open|cannot stat|can't stat|cannot access) ['\u2018]?([^'\u2019:\s]+)['\u2019]?:",
-        lambda situation, found: Advice(
-            f"{found[1]} is not in the image at this line: files come into it by COPY, and a RUN sees "
-            "nothing of this machine",
-            found[1],
-        ),
-    ),
     Rule("text", r"\bgrep\b[^|&;]*\Z", _silent_grep),
 )
 
