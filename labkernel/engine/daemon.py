@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import errno
-import gc
 import logging
 import os
 import signal
@@ -16,6 +15,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from labkernel.engine import garbage
 from labkernel.engine.directory_lock import lock_directory
 from labkernel.engine.errors import EngineError, InvalidParameter, System
 from labkernel.engine.listeners import Tls, listen_tcp, listen_unix
@@ -130,13 +130,14 @@ def serve(
             log.info("limit: %s", limit)
         for address in engine.listening:
             log.info("listening on %s", address)
-        gc.freeze()
         ended = asyncio.Event()
         loop = asyncio.get_running_loop()
+        collecting = loop.create_task(garbage.collect(lambda: len(server.connections)))
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, ended.set)
         engine.launcher.lost.add_done_callback(lambda _: ended.set())
         await ended.wait()
+        collecting.cancel()
         lost = engine.launcher.lost.done()
         if lost:
             log.error("the launcher was killed, and its containers with it; this engine ends")

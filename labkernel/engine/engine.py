@@ -25,6 +25,7 @@ from labkernel.engine.events import Events
 from labkernel.engine.image.images import Images
 from labkernel.engine.image.registries import Registries
 from labkernel.engine.image.store import LowerStore, Store
+from labkernel.engine.linux.mounts import file_system_type
 from labkernel.engine.network.networks import Networks
 from labkernel.engine.rootfs import make_init_layer
 from labkernel.engine.runtime.client import Launcher
@@ -132,6 +133,11 @@ class Engine:
         )
         await containers.resume()
         return engine
+
+    @property
+    def file_system(self) -> str:
+        """The kernel's name for what the store is on."""
+        return file_system_type(self.root)
 
     def limits(self) -> list[str]:
         """What does not work here, a plain sentence each, with what to do about it where something can be

@@ -17,7 +17,6 @@ from labkernel.engine.engine import Engine
 from labkernel.engine.errors import InvalidParameter
 from labkernel.engine.http.server import Answer, Request, Response, StreamResponse
 from labkernel.engine.image.config import architecture
-from labkernel.engine.linux.mounts import file_system_type
 from labkernel.engine.timestamps import parse_nanoseconds, rfc3339
 
 VERSION = package_version("labkernel")
@@ -92,7 +91,7 @@ async def info(engine: Engine, request: Request) -> Answer:
             "Images": len(engine.images.list(all=True)),
             "Driver": "overlay2",
             "DriverStatus": [
-                ["Backing Filesystem", file_system_type(engine.root)],
+                ["Backing Filesystem", engine.file_system],
                 ["Supports d_type", "true"],
                 ["Native Overlay Diff", "true"],
                 ["userxattr", str(engine.store.overlay.userxattr).lower()],

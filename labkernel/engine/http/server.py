@@ -26,6 +26,7 @@ import httptools
 
 from labkernel.engine.errors import InvalidParameter
 from labkernel.engine.http.byte_queue import BODY_HIGH_WATER, ByteQueue, Disconnected
+from labkernel.engine.http.departures import Departures
 from labkernel.engine.http.hangups import Hangups
 from labkernel.engine.http.hijacked import HijackedStream
 from labkernel.engine.http.json_text import json_error, object_from
@@ -288,10 +289,14 @@ class Connection(asyncio.Protocol):
         return True
 
     def connection_lost(self, error: Exception | None) -> None:
-        self.lost.set()
         self._writable.set()
         self._stop_head_timer()
         self._server.hangups.forget(self._transport.get_extra_info("socket"))
+        self._server.departures.add(self._depart)
+
+    def _depart(self) -> None:
+        """Tell all who deal with the client that it is gone."""
+        self.lost.set()
         if self._incoming is not None:
             self._incoming.end(lost=True)
         for request in self._requests:
@@ -508,7 +513,7 @@ class Connection(asyncio.Protocol):
         Raises:
             Disconnected: the client is gone.
         """
-        if self.lost.is_set():
+        if self.lost.is_set() or self._transport.is_closing():
             raise Disconnected
         self._transport.write(data)
         await self._drain()
@@ -533,6 +538,7 @@ class Server:
         self.handler = handler
         self.headers = headers
         self.hangups = Hangups()
+        self.departures = Departures()
         self.connections: set[Connection] = set()
         self._most_descriptors = most_descriptors
         self._handshakes: set[TlsConnection] = set()

@@ -270,7 +270,7 @@ class Bridge:
             await asyncio.wait([self._filling])
         while self._ready:
             self._ready.pop().close()
-        await self._thread.run(self._outside.remove_gateway, self._rules)
+        await self._outside.remove_gateway(self._rules)
         if namespace:
             namespace.close()
 

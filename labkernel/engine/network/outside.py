@@ -123,9 +123,11 @@ class Outside:
         if self.firewall:
             _forward_ipv6()
 
-    def remove_gateway(self, rules: BridgeRules) -> None:
-        """Undo `add_gateway`. Runs in the thread."""
-        self.remove_interface(rules.interface)
+    async def remove_gateway(self, rules: BridgeRules) -> None:
+        """Undo `add_gateway`. The firewall's socket is the loop's: two threads would take each other's
+        answers.
+        """
+        await self._thread.run(self.remove_interface, rules.interface)
         if self.firewall:
             self.firewall.remove_bridge(rules)
         if self._firewall6:
