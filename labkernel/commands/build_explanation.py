@@ -168,8 +168,8 @@ def reason(cause: Mapping[str, Any]) -> str:
     if kind == "files":
         return f"because {_files(cause)}{_made_by(cause)}"
     if kind == "content":
-        what = {"url": "what the URL gives", "stage": "what it copies from the other stage"}
-        return f"because {what.get(cause['source'], 'what it copies')} changed{_made_by(cause)}"
+        what = {"url": "what the URL gives", "stage": "what it takes from the other stage"}
+        return f"because {what.get(cause['source'], 'what it takes')} changed{_made_by(cause)}"
     if kind == "text":
         where = "its here-document" if cause.get("heredoc") else "the line"
         return f"because {where} changed: {_short(cause['old'])} -> {_short(cause['new'])}"

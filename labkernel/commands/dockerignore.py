@@ -2,13 +2,15 @@
 
 Patterns are matched as Docker does: paths are relative to the context, `*` and `?` stop at slashes, `**` does
 not, a pattern that matches a directory holds for all below it, `!` takes back, and the last match decides.
+The engine has the same rules for contexts that others send: what they are not to differ in is tested.
 """
 
 from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Iterator
+
+_BAD = "syntax error in pattern"
 
 
 class DockerIgnore:
@@ -16,67 +18,98 @@ class DockerIgnore:
 
     def __init__(self, text: str) -> None:
         self.rules: list[tuple[re.Pattern[str], bool]] = []
-        for line in text.lstrip("\ufeff").splitlines():
+        self._below: dict[str, tuple[bool, ...]] = {}
+        for line in text.removeprefix("\ufeff").split("\n"):
             pattern = line.strip()
             if not pattern or line.startswith("#"):
                 continue
             keep = pattern.startswith("!")
             pattern = pattern.removeprefix("!").strip() if keep else pattern
-            pattern = posixpath.normpath(pattern).lstrip("/") if pattern else ""
-            if not pattern:
+            pattern = posixpath.normpath(pattern).strip().lstrip("/") if pattern else ""
+            if pattern:
+                self.rules.append((_expression(pattern), keep))
+            elif keep:
                 raise ValueError('illegal exclusion pattern: "!"')
-            if pattern != ".":
-                try:
-                    self.rules.append((re.compile(_regex(pattern), re.DOTALL), keep))
-                except re.error:  # a range that runs backwards
-                    raise ValueError(f"syntax error in pattern: {pattern}") from None
 
     def excludes(self, path: str) -> bool:
         """Whether `path`, relative and with slashes, is left out."""
-        excluded = False
-        for expression, keep in self.rules:
-            if excluded == keep and any(expression.fullmatch(part) for part in _self_and_parents(path)):
-                excluded = not keep
-        return excluded
+        return self._match(path)[0]
 
     def may_keep_below(self, directory: str) -> bool:
         """Whether a `!` rule might take back something below an excluded directory."""
         return any(keep for _, keep in self.rules) and bool(directory)
 
+    def _match(self, path: str) -> tuple[bool, tuple[bool, ...]]:
+        """Whether a path is left out, and the rules that hold for it and for all below it. One that would
+        change nothing is not asked: it does not hold for what is below either."""
+        parent = path.rpartition("/")[0]
+        if parent and parent not in self._below:
+            self._below[parent] = self._match(parent)[1]
+        inherited = self._below[parent] if parent else (False,) * len(self.rules)
+        excluded = False
+        holds: list[bool] = []
+        for (expression, keep), held in zip(self.rules, inherited, strict=True):
+            held = held or (excluded == keep and expression.fullmatch(path) is not None)
+            excluded = (not keep) if held else excluded
+            holds.append(held)
+        return excluded, tuple(holds)
 
-def _self_and_parents(path: str) -> Iterator[str]:
-    while path:
-        yield path
-        path = path.rpartition("/")[0]
 
-
-def _regex(pattern: str) -> str:
-    expression, position = "", 0
+def _expression(pattern: str) -> re.Pattern[str]:
+    result, position = "", 0
     while position < len(pattern):
         char = pattern[position]
-        if pattern.startswith("**", position):
-            position += 2
-            if pattern.startswith("/", position):
-                position += 1
-                expression += "(?:.*/)?"
-            else:
-                expression += ".*"
-            continue
-        if char == "*":
-            expression += "[^/]*"
-        elif char == "?":
-            expression += "[^/]"
-        elif char == "\\" and position + 1 < len(pattern):
-            position += 1
-            expression += re.escape(pattern[position])
-        elif char == "[":
-            end = pattern.find("]", position + 2)
-            if end < 0:
-                raise ValueError(f"syntax error in pattern: {pattern}")
-            body = pattern[position + 1 : end].replace("\\", "\\\\").replace("[", "\\[")
-            expression += f"[{body}]"
-            position = end
-        else:
-            expression += re.escape(char)
         position += 1
-    return expression
+        if char == "*" and pattern.startswith("*", position):
+            is_folders = pattern.startswith("*/", position)
+            rest = pattern[position + 1 + is_folders :]
+            # `**.go` at the beginning: what is plain after it may be the end of any path.
+            is_ending = position == 1 and not is_folders and not re.search(r"[*?\[\\]", rest)
+            result += ".*" if not rest or is_ending else "(?:.*/)?"
+            position += 1 + is_folders
+        elif char == "*":
+            result += "[^/]*"
+        elif char == "?":
+            result += "[^/]"
+        elif char == "[":
+            text, position = _class(pattern, position)
+            result += text
+        elif char == "\\":
+            char, position = _plain(pattern, position - 1)
+            result += re.escape(char)
+        else:
+            result += re.escape(char)
+    return re.compile(result, re.DOTALL)
+
+
+def _class(pattern: str, position: int) -> tuple[str, int]:
+    """`[a-z]` from behind its bracket: the regular expression, and where the pattern goes on. In Docker too
+    `[^a]` stands for a slash, which no other wildcard but `**` does."""
+    result = "["
+    if pattern.startswith("^", position):
+        result, position = result + "^", position + 1
+    is_empty = True
+    while is_empty or not pattern.startswith("]", position):
+        low, position = _member(pattern, position)
+        high = low
+        if pattern.startswith("-", position):
+            high, position = _member(pattern, position + 1)
+        if high < low:
+            raise ValueError(_BAD)
+        result += f"{re.escape(low)}-{re.escape(high)}"
+        is_empty = False
+    return result + "]", position + 1
+
+
+def _member(pattern: str, position: int) -> tuple[str, int]:
+    if pattern.startswith(("-", "]"), position):
+        raise ValueError(_BAD)
+    return _plain(pattern, position)
+
+
+def _plain(pattern: str, position: int) -> tuple[str, int]:
+    """A character, or the one behind a backslash, and where the pattern goes on."""
+    position += pattern.startswith("\\", position)
+    if position >= len(pattern):
+        raise ValueError(_BAD)
+    return pattern[position], position + 1

@@ -37,11 +37,11 @@ class Dockerignore:
     def _parse(line: str, number: int) -> _Pattern:
         is_exception = line.startswith("!")
         pattern = line[1:].strip() if is_exception else line
-        if not pattern:
+        if not pattern or (is_exception and not posixpath.normpath(pattern).strip("/")):
             raise InvalidParameter(
                 'illegal exclusion pattern: "!"', hint=f".dockerignore line {number}: write !PATH"
             )
-        clean = posixpath.normpath(pattern)
+        clean = posixpath.normpath(pattern).strip()
         if len(clean) > 1:
             # A leading slash means the context's top, where all paths begin anyway.
             clean = clean.lstrip("/")

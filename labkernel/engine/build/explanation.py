@@ -44,9 +44,9 @@ class StepRecord:
 
     `code` is the line as `Step n/m` shows it, `text` has the here-documents too. `parent` and `image` are
     image ids, "" for scratch and for a step that was not finished. `arguments` are those it can see, secrets
-    as hashes. `files` is the key of what it copies. `base_stage` and `copied_stage` number earlier stages,
-    -1 for none; `source` is "context", "stage", "image" or "url". The last three say how the build went:
-    they are not kept.
+    as hashes. `files` is the key of what it copies or mounts. `base_stage` and `copied_stage` number earlier
+    stages, -1 for none; `source` is "context", "stage", "image", "url" or, for mounts of a RUN, "several".
+    The last three say how the build went: they are not kept.
     """
 
     number: int

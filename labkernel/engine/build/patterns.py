@@ -32,7 +32,8 @@ def expression(pattern: str, *, any_depth: bool = False) -> re.Pattern[str]:
             result.append("[^/]")
         elif character == "[":
             text, position = _character_class(pattern, position)
-            result.append(text)
+            # Docker's .dockerignore lets `[^a]` stand for a slash; COPY does not.
+            result.append(text if any_depth else "(?!/)" + text)
         elif character == "\\":
             if position == len(pattern):
                 raise ValueError("syntax error in pattern")
@@ -49,7 +50,7 @@ def has_wildcards(path: str) -> bool:
 
 def _character_class(pattern: str, position: int) -> tuple[str, int]:
     """A class from behind its bracket; the regular expression, and where the pattern goes on."""
-    result = "(?!/)["
+    result = "["
     if pattern.startswith("^", position):
         result += "^"
         position += 1

@@ -6,14 +6,14 @@ import hashlib
 import json
 import re
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from labkernel.engine.build.container_config import ConfigState
 from labkernel.engine.build.context import BuildContext
-from labkernel.engine.build.copying import Source
+from labkernel.engine.build.copying import Source, combined_key
 from labkernel.engine.build.download import is_url
 from labkernel.engine.build.explanation import (
     Cause,
@@ -29,6 +29,7 @@ from labkernel.engine.build.instructions import Copy, Instruction, Run
 from labkernel.engine.build.interface import BuildOptions
 from labkernel.engine.build.plan import Plan, Stage
 from labkernel.engine.build.records import KEPT_FILES, BuildRecords
+from labkernel.engine.build.run_options import RunMount
 from labkernel.engine.build.sources import Found, SourceTree, metadata_hash, walk
 from labkernel.engine.image.images import Image, Images
 from labkernel.engine.image.reference import parse_reference
@@ -111,10 +112,39 @@ class Recorder:
     def copying(self, handle: int, key: str, sources: Sequence[Source]) -> None:
         """What a step copies, and the cache key of it. Known files are not looked at again."""
         self.steps[handle] = replace(self.steps[handle], files=key)
+        self._keep(key, _copied(sources))
+
+    def binding(self, handle: int, mounts: Sequence[tuple[RunMount, Source]]) -> None:
+        """What a RUN is shown of trees by its mounts. Where it is shown several, a file of another than the
+        context is told with the name of that; the files of an image are not looked at: it changes as a
+        whole."""
+        if not mounts:
+            return
+        record = self.steps[handle]
+        names = {mount.stage for mount, _ in mounts}
+        stages = {name: self.plan.stage(name, record.stage) for name in names if name}
+        source, copied_stage = "several", -1
+        if len(names) == 1:
+            only = next(iter(stages.values()), None)
+            source = "context" if not stages else "image" if only is None else "stage"
+            copied_stage = -1 if only is None else only.index
+        key = "mount:" + combined_key([shown for _, shown in mounts]) + " ".join(sorted(names))
+        self.steps[handle] = replace(record, files=key, source=source, copied_stage=copied_stage)
+        if all(stages.values()):
+            self._keep(
+                key,
+                (
+                    (f"{mount.stage}:{path}" if mount.stage and len(names) > 1 else path, file)
+                    for mount, shown in mounts
+                    for path, file in _copied([shown])
+                ),
+            )
+
+    def _keep(self, key: str, found: Iterable[tuple[str, CopiedFile]]) -> None:
         if key in self.files or (self._old is not None and key in self._old.keys):
             return
         files: dict[str, CopiedFile] = {}
-        for path, file in _copied(sources):
+        for path, file in found:
             if len(files) >= KEPT_FILES:
                 return
             files[path] = file

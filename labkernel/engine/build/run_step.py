@@ -24,6 +24,12 @@ async def run_step(at: Position, step: Run) -> None:
     async with temporary(common.store) as place, AsyncExitStack() as held:
         args, script, mounts = command(step, state, place)
         shown, binds = await mount_sources(step, at.tree, common.caches.known)
+        shown_files = [
+            (mount, source)
+            for mount, source in zip(step.mounts, binds, strict=True)
+            if mount.type == "bind" and source is not None
+        ]
+        await in_thread(common.recorder.binding, at.record, shown_files)
         recorded_command = recorded([*shown, *args, *script], arguments, state.arguments)
         if await at.from_cache(recorded_command):
             return
