@@ -92,8 +92,7 @@ async def _sources(at: Position, step: Copy, place: Path, opened: AsyncExitStack
                 check_checksum(step.checksum)
             directory.mkdir()
             found.append(
-                await in_thread(
-                    download,
+                await download(
                     source,
                     step.destination,
                     directory,

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from labkernel.engine.build.copying import Source
 from labkernel.engine.build.sources import File, Found, metadata_hash, transfer
+from labkernel.engine.build.threads import in_thread
 from labkernel.engine.build.web import Progress, fetch
 from labkernel.engine.errors import EngineError, InvalidParameter
 
@@ -22,7 +23,7 @@ def is_url(source: str) -> bool:
     return source.startswith(("http://", "https://"))
 
 
-def download(
+async def download(
     url: str,
     destination: str,
     directory: Path,
@@ -35,11 +36,11 @@ def download(
     the content has to have.
 
     The file is root's with mode 600, as Docker has it, its time the server's Last-Modified. Its name comes
-    from the URL or from the server. Raises EngineError.
+    from the URL or from the server. Cancelled, it ends the transfer first. Raises EngineError.
     """
     path = directory / "download"
     try:
-        fetched = fetch(url, path, progress)
+        fetched = await fetch(url, path, progress)
     except EngineError as error:
         raise type(error)(f"ADD failed: {error.message}", hint=error.hint) from None
     name = _name(url, fetched.name)
@@ -51,11 +52,11 @@ def download(
             )
         name = "__unnamed__"
     if checksum:
-        _verify(path, checksum)
+        await in_thread(_verify, path, checksum)
     file = File(mode=0o600, size=fetched.size, mtime=fetched.modified)
     tree = _Downloaded(path)
     found = Found(name, file, None)
-    return Source(tree, found, name, tree.digest(found), may_unpack)
+    return Source(tree, found, name, await in_thread(tree.digest, found), may_unpack)
 
 
 def check_checksum(text: str) -> None:

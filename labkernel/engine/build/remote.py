@@ -22,7 +22,6 @@ from labkernel.engine.image.store import Store
 from labkernel.engine.image.tarwriter import write_tar
 
 _ACCEPTED = re.compile(r"text/plain|application/(?:(?:x-)?(?:tar|gzip|bzip2?|xz|zstd)|octet-stream)")
-_PREAMBLE = 512
 _LARGEST_DOCKERFILE = 1 << 20
 
 
@@ -76,12 +75,19 @@ def tree_context(checkout: Checkout, store: Store) -> BuildContext:
 
 async def _from_web(url: str, place: Path, store: Store, output: Output) -> BuildContext:
     path = place / "download"
+    kinds: list[str] = []
+
+    def check(kind: str, start: bytes) -> None:
+        kinds.append(_accepted(url, kind, start))
+
     try:
-        fetched = await web.fetch_beside(url, path, _progress(url, output))
+        await web.fetch(url, path, _progress(url, output), check)
+    except _Unsupported:
+        raise
     except EngineError as error:
         error.message = f"error downloading remote context {url}: {error.message}"
         raise
-    return await in_thread(_read, url, path, fetched, store)
+    return await in_thread(_read, path, kinds[0], store)
 
 
 def _progress(url: str, output: Output) -> web.Progress:
@@ -95,24 +101,30 @@ def _progress(url: str, output: Output) -> web.Progress:
     return report
 
 
-def _read(url: str, path: Path, fetched: web.Fetched, store: Store) -> BuildContext:
+def _read(path: Path, kind: str, store: Store) -> BuildContext:
     with path.open("rb") as file, store.temporary() as place:
-        start = file.read(_PREAMBLE)
-        file.seek(0)
-        problem = f"error detecting content type for remote {url}:"
-        if not start:
-            raise System(f"{problem} empty response")
-        kind = fetched.type
-        if not kind or kind == "application/octet-stream":
-            kind = _kind(start)
-        if not _ACCEPTED.search(kind):
-            raise System(
-                f'{problem} unsupported Content-Type "{kind}"',
-                hint="a Dockerfile as text/plain, or a tar archive",
-            )
-        if "text/plain" not in kind:
-            return BuildContext.receive(file, place)
-        return _DockerfileAlone(file.read(_LARGEST_DOCKERFILE))
+        if "text/plain" in kind:
+            return _DockerfileAlone(file.read(_LARGEST_DOCKERFILE))
+        return BuildContext.receive(file, place)
+
+
+class _Unsupported(System):
+    """What is at the address is nothing to build from."""
+
+
+def _accepted(url: str, kind: str, start: bytes) -> str:
+    """The kind of content, by what the server says of it or by its first bytes. Raises _Unsupported."""
+    problem = f"error detecting content type for remote {url}:"
+    if not start:
+        raise _Unsupported(f"{problem} empty response")
+    if not kind or kind == "application/octet-stream":
+        kind = _kind(start)
+    if not _ACCEPTED.search(kind):
+        raise _Unsupported(
+            f'{problem} unsupported Content-Type "{kind}"',
+            hint="a Dockerfile as text/plain, or a tar",
+        )
+    return kind
 
 
 def _kind(start: bytes) -> str:

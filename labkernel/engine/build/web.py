@@ -36,6 +36,9 @@ _KINDS: Mapping[int, type[EngineError]] = {
 #: Hears of bytes done and expected (0 if unknown); what it raises ends the transfer.
 Progress = Callable[[int, int], None]
 
+#: Sees the Content-Type and the first bytes ahead of all; what it raises ends the transfer too.
+Check = Callable[[str, bytes], None]
+
 
 @dataclass(frozen=True)
 class Fetched:
@@ -48,39 +51,10 @@ class Fetched:
     modified: int
 
 
-def fetch(url: str, path: Path, progress: Progress) -> Fetched:
-    """Write what is at a URL to a file. Raises EngineError of the answer's kind, Unavailable without one."""
-    done = 0
-    try:
-        request = urllib.request.Request(url, headers={"User-Agent": "labkernel"})
-        with urllib.request.urlopen(request, timeout=_TIMEOUT) as answer, path.open("wb") as out:
-            expected = int(answer.headers.get("Content-Length") or 0)
-            while data := answer.read(_CHUNK):
-                out.write(data)
-                done += len(data)
-                progress(done, expected)
-            headers = answer.headers
-    except urllib.error.HTTPError as error:
-        said = error.read(_SHOWN).decode("utf-8", "replace").strip()
-        kind = _KINDS.get(error.code, System)
-        raise kind(f"failed to GET {url} with status {error.code} {error.reason}: {said}") from None
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "reason", error)
-        raise Unavailable(
-            f'Get "{url}": {reason}', hint="the address has to be reachable from this machine"
-        ) from None
-    if expected and done < expected:
-        raise Unavailable(f'Get "{url}": unexpected EOF')
-    return Fetched(
-        done,
-        headers.get("Content-Type") or "",
-        headers.get_filename() or "",
-        _time(headers.get("Last-Modified")),
-    )
+async def fetch(url: str, path: Path, progress: Progress, check: Check | None = None) -> Fetched:
+    """Write what is at a URL to a file, in a thread. Cancelled, it ends the transfer first.
 
-
-async def fetch_beside(url: str, path: Path, progress: Progress) -> Fetched:
-    """`fetch`, in a thread. Cancelled, it ends the transfer first."""
+    Raises EngineError of the answer's kind, Unavailable without one, and what `check` raises."""
     is_left = threading.Event()
 
     def report(done: int, expected: int) -> None:
@@ -88,13 +62,42 @@ async def fetch_beside(url: str, path: Path, progress: Progress) -> Fetched:
             raise System("nobody waits for this any more")
         progress(done, expected)
 
-    fetching = asyncio.ensure_future(asyncio.to_thread(fetch, url, path, report))
+    fetching = asyncio.ensure_future(asyncio.to_thread(_fetch, url, path, report, check))
     try:
         return await asyncio.shield(fetching)
     except asyncio.CancelledError:
         is_left.set()
         await asyncio.wait({fetching})
         raise
+
+
+def _fetch(url: str, path: Path, progress: Progress, check: Check | None) -> Fetched:
+    done = 0
+    try:
+        request = urllib.request.Request(url, headers={"User-Agent": "labkernel"})
+        with urllib.request.urlopen(request, timeout=_TIMEOUT) as answer, path.open("wb") as out:
+            headers = answer.headers
+            kind, expected = headers.get("Content-Type") or "", int(headers.get("Content-Length") or 0)
+            data = answer.read(_CHUNK)
+            if check is not None:
+                check(kind, data)
+            while data:
+                out.write(data)
+                done += len(data)
+                progress(done, expected)
+                data = answer.read(_CHUNK)
+    except urllib.error.HTTPError as error:
+        said = error.read(_SHOWN).decode("utf-8", "replace").strip()
+        refusal = _KINDS.get(error.code, System)
+        raise refusal(f"failed to GET {url} with status {error.code} {error.reason}: {said}") from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "reason", error)
+        raise Unavailable(
+            f'Get "{url}": {reason}', hint="the address has to be reachable from this machine"
+        ) from None
+    if expected and done < expected:
+        raise Unavailable(f'Get "{url}": unexpected EOF')
+    return Fetched(done, kind, headers.get_filename() or "", _time(headers.get("Last-Modified")))
 
 
 def _time(text: str | None) -> int:
