@@ -77,7 +77,7 @@ def tree_context(checkout: Checkout, store: Store) -> BuildContext:
 async def _from_web(url: str, place: Path, store: Store, output: Output) -> BuildContext:
     path = place / "download"
     try:
-        fetched = await web.fetch_beside(url, path, _progress(url, output))
+        fetched = await in_thread(web.fetch, url, path, _progress(url, output))
     except EngineError as error:
         error.message = f"error downloading remote context {url}: {error.message}"
         raise

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import threading
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping
@@ -12,6 +10,7 @@ from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from pathlib import Path
 
+from labkernel.engine.build.threads import stop_if_cancelled
 from labkernel.engine.errors import (
     EngineError,
     Forbidden,
@@ -33,7 +32,7 @@ _KINDS: Mapping[int, type[EngineError]] = {
     HTTPStatus.NOT_FOUND: NotFound,
 }
 
-#: Hears of bytes done and expected (0 if unknown); what it raises ends the transfer.
+#: Hears of bytes done and expected (0 if unknown).
 Progress = Callable[[int, int], None]
 
 
@@ -59,6 +58,7 @@ def fetch(url: str, path: Path, progress: Progress) -> Fetched:
                 out.write(data)
                 done += len(data)
                 progress(done, expected)
+                stop_if_cancelled()
             headers = answer.headers
     except urllib.error.HTTPError as error:
         said = error.read(_SHOWN).decode("utf-8", "replace").strip()
@@ -77,24 +77,6 @@ def fetch(url: str, path: Path, progress: Progress) -> Fetched:
         headers.get_filename() or "",
         _time(headers.get("Last-Modified")),
     )
-
-
-async def fetch_beside(url: str, path: Path, progress: Progress) -> Fetched:
-    """`fetch`, in a thread. Cancelled, it ends the transfer first."""
-    is_left = threading.Event()
-
-    def report(done: int, expected: int) -> None:
-        if is_left.is_set():
-            raise System("nobody waits for this any more")
-        progress(done, expected)
-
-    fetching = asyncio.ensure_future(asyncio.to_thread(fetch, url, path, report))
-    try:
-        return await asyncio.shield(fetching)
-    except asyncio.CancelledError:
-        is_left.set()
-        await asyncio.wait({fetching})
-        raise
 
 
 def _time(text: str | None) -> int:
