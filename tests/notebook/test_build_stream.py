@@ -56,6 +56,11 @@ def test_what_comes_before_the_first_step_is_kept_apart() -> None:
     assert stream.total == 3
 
 
+def test_a_stage_that_fails_leaves_out_steps_of_others() -> None:
+    first, second = read("Step 1/9 : FROM a\nStep 4/9 : RUN false\nbecause\n").steps
+    assert (first.number, second.number, second.output) == (1, 4, "because\n")
+
+
 def test_the_build_of_a_base_image_belongs_to_from() -> None:
     inner = TEXT.replace("/3 :", "/9 :")
     first, second, third = read(

@@ -22,6 +22,7 @@ from labkernel.engine.build.modes import ModeChange
 from labkernel.engine.build.patterns import expression, has_wildcards
 from labkernel.engine.build.rootfs import ROOT, Directory, Owner, Rootfs
 from labkernel.engine.build.sources import File, Found, SourceTree, walk
+from labkernel.engine.build.threads import stop_if_cancelled
 from labkernel.engine.errors import InvalidParameter
 from labkernel.engine.image.compression import decompressed
 from labkernel.engine.image.tarformat import DIRECTORY, HARD_LINK, REGULAR, TarReader
@@ -258,6 +259,7 @@ def _put(
     ownership: Ownership,
     links: dict[object, str],
 ) -> None:
+    stop_if_cancelled()
     file = found.file
     identity = file.identity if file.identity is not None else file
     known = links.get(identity)
@@ -304,6 +306,7 @@ def _unpack(target: Rootfs, source: Source, destination: str) -> None:
     with io.BufferedReader(_Content(source)) as stream:
         reader = TarReader(decompressed(stream))
         for entry in reader:
+            stop_if_cancelled()
             path = posixpath.normpath(os.fsdecode(entry.name).lstrip("/") or ".")
             if path == ".." or path.startswith("../"):
                 raise reader.error("a path outside of the destination")

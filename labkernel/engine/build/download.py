@@ -40,7 +40,7 @@ async def download(
     """
     path = directory / "download"
     try:
-        fetched = await fetch(url, path, progress)
+        fetched = await in_thread(fetch, url, path, progress)
     except EngineError as error:
         raise type(error)(f"ADD failed: {error.message}", hint=error.hint) from None
     name = _name(url, fetched.name)

@@ -81,7 +81,7 @@ async def _from_web(url: str, place: Path, store: Store, output: Output) -> Buil
         kinds.append(_accepted(url, kind, start))
 
     try:
-        await web.fetch(url, path, _progress(url, output), check)
+        await in_thread(web.fetch, url, path, _progress(url, output), check)
     except _Unsupported:
         raise
     except EngineError as error:

@@ -9,9 +9,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from labkernel.engine.build.threads import stop_if_cancelled
 from labkernel.engine.image.tarformat import REGULAR
 
 _SMALL = 1 << 17
+_PIECE = 1 << 26
 _NO_RANGE_COPY = (errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EBADF)
 
 
@@ -92,9 +94,10 @@ def transfer(source: int, offset: int, size: int, out: int) -> None:
     end = offset + size
     in_kernel = True
     while offset < end:
+        stop_if_cancelled()
         if in_kernel:
             try:
-                copied = os.copy_file_range(source, out, end - offset, offset)
+                copied = os.copy_file_range(source, out, min(_PIECE, end - offset), offset)
             except OSError as error:
                 if error.errno not in _NO_RANGE_COPY:
                     raise

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
@@ -14,14 +16,36 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
+class Stopped(Exception):
+    """Nobody waits for the work of this thread any more."""
+
+
+_stop: ContextVar[threading.Event | None] = ContextVar("stop", default=None)
+
+
+def stop_if_cancelled() -> None:
+    """For long work, between its pieces. Raises Stopped."""
+    stop = _stop.get()
+    if stop is not None and stop.is_set():
+        raise Stopped
+
+
 async def in_thread(function: Callable[P, T], *args: P.args, **keywords: P.kwargs) -> T:
-    """Run a function in a thread. Cancelled, wait for its end all the same: it uses directories of ours."""
-    task = asyncio.ensure_future(asyncio.to_thread(function, *args, **keywords))
+    """Run a function in a thread. Cancelled, tell it to stop and wait for its end: it uses directories of
+    ours."""
+    stop = threading.Event()
+
+    def work() -> T:
+        _stop.set(stop)  # in the thread's copy of the context
+        return function(*args, **keywords)
+
+    task = asyncio.ensure_future(asyncio.to_thread(work))
     try:
         return await asyncio.shield(task)
     except asyncio.CancelledError:
-        with suppress(Exception):
-            await asyncio.wait({task})
+        stop.set()
+        await asyncio.wait({task})
+        task.exception()  # nobody's: Stopped, mostly
         raise
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import threading
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping
@@ -12,6 +10,7 @@ from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from pathlib import Path
 
+from labkernel.engine.build.threads import stop_if_cancelled
 from labkernel.engine.errors import (
     EngineError,
     Forbidden,
@@ -33,7 +32,7 @@ _KINDS: Mapping[int, type[EngineError]] = {
     HTTPStatus.NOT_FOUND: NotFound,
 }
 
-#: Hears of bytes done and expected (0 if unknown); what it raises ends the transfer.
+#: Hears of bytes done and expected (0 if unknown).
 Progress = Callable[[int, int], None]
 
 #: Sees the Content-Type and the first bytes ahead of all; what it raises ends the transfer too.
@@ -51,27 +50,9 @@ class Fetched:
     modified: int
 
 
-async def fetch(url: str, path: Path, progress: Progress, check: Check | None = None) -> Fetched:
-    """Write what is at a URL to a file, in a thread. Cancelled, it ends the transfer first.
-
-    Raises EngineError of the answer's kind, Unavailable without one, and what `check` raises."""
-    is_left = threading.Event()
-
-    def report(done: int, expected: int) -> None:
-        if is_left.is_set():
-            raise System("nobody waits for this any more")
-        progress(done, expected)
-
-    fetching = asyncio.ensure_future(asyncio.to_thread(_fetch, url, path, report, check))
-    try:
-        return await asyncio.shield(fetching)
-    except asyncio.CancelledError:
-        is_left.set()
-        await asyncio.wait({fetching})
-        raise
-
-
-def _fetch(url: str, path: Path, progress: Progress, check: Check | None) -> Fetched:
+def fetch(url: str, path: Path, progress: Progress, check: Check | None = None) -> Fetched:
+    """Write what is at a URL to a file. Raises EngineError of the answer's kind, Unavailable without one, and
+    what `check` raises."""
     done = 0
     try:
         request = urllib.request.Request(url, headers={"User-Agent": "labkernel"})
@@ -85,6 +66,7 @@ def _fetch(url: str, path: Path, progress: Progress, check: Check | None) -> Fet
                 out.write(data)
                 done += len(data)
                 progress(done, expected)
+                stop_if_cancelled()
                 data = answer.read(_CHUNK)
     except urllib.error.HTTPError as error:
         said = error.read(_SHOWN).decode("utf-8", "replace").strip()

@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+import asyncio
+import threading
+from pathlib import Path
+
+import pytest
+
+from labkernel.engine.build.copying import Ownership, Source, copy
+from labkernel.engine.build.rootfs import Rootfs
+from labkernel.engine.build.sources import File, Found
+from labkernel.engine.build.threads import in_thread, stop_if_cancelled
+from labkernel.engine.image.tarformat import DIRECTORY
+from labkernel.engine.image.whiteouts import Overlay
+
+
+class Endless:
+    """A directory whose files come to no end."""
+
+    def __init__(self) -> None:
+        self.begun = threading.Event()
+
+    def children(self, directory: Found):  # type: ignore[no-untyped-def]
+        for number in range(1 << 60):
+            yield Found(str(number), File(), None)
+            self.begun.set()
+
+    def copy_content(self, found: Found, out: int) -> None:
+        pass
+
+
+def test_a_copy_stops_where_it_is_cancelled(tmp_path: Path, root: None) -> None:
+    async def cancel() -> None:
+        tree = Endless()
+        source = Source(tree, Found("", File(type=DIRECTORY), None), "", "")  # type: ignore[arg-type]
+        target = Rootfs((), upper=tmp_path, overlay=Overlay(userxattr=False))
+        task = asyncio.create_task(in_thread(copy, target, [source], "/", Ownership(None)))
+        await asyncio.to_thread(tree.begun.wait)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(asyncio.wait_for(cancel(), 60))
+
+
+def test_work_that_is_wanted_goes_on() -> None:
+    stop_if_cancelled()
+    assert asyncio.run(in_thread(stop_if_cancelled)) is None  # type: ignore[func-returns-value]
