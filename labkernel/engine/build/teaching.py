@@ -41,6 +41,12 @@ class Lesson:
         head = self.context.read_at(found, 0, _HEAD)
         return ContextFile(found.path, found.file.mode & 0o7777, head)
 
+    def context_names(self) -> list[str]:
+        """What is at the context's top, but for what clients put there for the engine."""
+        top = self.context.find("")
+        names = [found.path for found in self.context.children(top)] if top else []
+        return [name for name in names if not name.startswith(".docker")]
+
     @cached_property
     def _files(self) -> Mapping[str, Found]:
         """The context's files by the last part of their names."""
@@ -101,6 +107,8 @@ def _situation(error: EngineError, failure: Mapping[str, Any], lesson: Lesson) -
         line=line,
         line_before=texts.get(line - 1, ""),
         context_file=lesson.context_file,
+        context_names=lesson.context_names(),
+        memory=lesson.options.host_config.get("Memory") or 0,
     )
 
 

@@ -8,6 +8,7 @@ import re
 from labkernel.engine.build.advice.shell import COMMANDS, undeclared_argument
 from labkernel.engine.build.advice.situation import Advice, Rule, Situation
 
+_SHOWN = 8
 _OPERATORS = ("&&", "||", "|", ";")
 _GOES_ON = re.compile(
     r"\s*(RUN|ENV|LABEL|COPY|CMD|ENTRYPOINT)\b|\s*(&&|\|\||\||;|-)|.*(&&|\|\||\||,)$", re.IGNORECASE
@@ -67,6 +68,52 @@ def _hint_of_list(situation: Situation) -> str:
     return ""
 
 
+_EXAMPLES = {
+    "ARG": "ARG VERSION=1.0",
+    "CMD": 'CMD ["python3", "app.py"]',
+    "COPY": "COPY app.py /app/",
+    "ENV": "ENV NAME=VALUE",
+    "EXPOSE": "EXPOSE 8080",
+    "FROM": "FROM debian, or FROM debian AS build",
+    "HEALTHCHECK": "HEALTHCHECK CMD curl -f http://localhost/",
+    "LABEL": "LABEL version=1.0",
+    "MAINTAINER": "MAINTAINER me@example.org",
+    "ONBUILD": "ONBUILD COPY . /app",
+    "SHELL": 'SHELL ["/bin/bash", "-c"]',
+    "STOPSIGNAL": "STOPSIGNAL SIGTERM",
+    "USER": "USER nobody",
+    "VOLUME": "VOLUME /data",
+    "WORKDIR": "WORKDIR /app",
+}
+
+
+def _example(situation: Situation, found: re.Match[str]) -> str | None:
+    example = _EXAMPLES.get(found[1])
+    return f"it is written so: {example}" if example and not situation.hint else None
+
+
+def _absent(situation: Situation, found: re.Match[str]) -> Advice:
+    """A file that is not in the context, or not there."""
+    path = found[1]
+    if situation.hint or "build context" not in situation.message:
+        return Advice("", path)
+    if file := situation.context_file(posixpath.basename(path.rstrip("/"))):
+        return Advice(f"did you mean {file.path}?", path)
+    names = ", ".join(situation.context_names[:_SHOWN])
+    more = ", ..." if len(situation.context_names) > _SHOWN else ""
+    has = f"has {names}{more}" if names else "is empty"
+    return Advice(f"the build context, the folder given to docker build, {has}", path)
+
+
+def _no_platform(situation: Situation, found: re.Match[str]) -> Advice:
+    flag = re.search(r"--platform=\S+", situation.text)
+    wanted = f"without {flag[0]}" if flag else "without --platform"
+    return Advice(
+        f"the image is not to be had for {found[1]}: {wanted} the build is for this machine",
+        flag[0] if flag else "",
+    )
+
+
 RULES = (
     Rule("message", r"unknown instruction: (\S+)", _no_instruction),
     Rule(
@@ -95,11 +142,46 @@ RULES = (
     ),
     Rule(
         "message",
-        r"[Ii]nvalid (?:containerPort|hostPort|port|proto|start port|end port|range)",
-        "EXPOSE takes ports of the container: EXPOSE 8080, EXPOSE 53/udp; docker run -p HOST:CONTAINER "
-        "publishes them",
+        r"[Ii]nvalid (?:containerPort|hostPort|port|proto|start port|end port|range)[^:]*:? ?(\S*)",
+        lambda situation, found: Advice(
+            "EXPOSE takes ports of the container, up to 65535: EXPOSE 8080, EXPOSE 53/udp; "
+            "docker run -p HOST:CONTAINER publishes them",
+            found[1],
+        ),
     ),
-    Rule("message", r"stat (\S+): file does not exist", lambda situation, found: Advice("", found[1])),
+    Rule("message", r"stat (\S+): file does not exist", _absent),
+    Rule("message", r"no matching manifest for ([a-z0-9/]+)", _no_platform),
+    Rule(
+        "message",
+        r"manifest for (\S+):(\S+) not found",
+        lambda situation, found: Advice(
+            f"there is no tag {found[2]} of {found[1]}: is it spelt right? Without a tag, latest is meant",
+            found[2],
+        ),
+    ),
+    Rule("message", r"(\w+) requires (?:exactly one|at least one|at least two) argument", _example),
+    Rule(
+        "message",
+        r"Unknown type \"(\w+)\" in HEALTHCHECK",
+        lambda situation, found: Advice(
+            f"HEALTHCHECK takes CMD and a command, or NONE: {_EXAMPLES['HEALTHCHECK']}", found[1]
+        ),
+    ),
+    Rule(
+        "message",
+        r"Invalid signal: (\S+)",
+        lambda situation, found: Advice("a signal is a name such as SIGTERM, or a number", found[1]),
+    ),
+    Rule(
+        "message",
+        r"unsupported mount type \"([^\"]+)\"",
+        lambda situation, found: Advice("the types are bind, cache, tmpfs, secret and ssh", found[1]),
+    ),
+    Rule(
+        "text",
+        r"^\w+\s+\[\s*\"[^\"]*\"\s+\"",
+        "a list of words is JSON, with a comma between two of them",
+    ),
     Rule("message", r"invalid from flag value ([^\s:]+):", lambda situation, found: Advice("", found[1])),
     Rule("message", r"with more than one source file, the destination must be", _several_sources),
     Rule("message", r"forbidden path outside the build context: (\S+)", _outside),

@@ -78,13 +78,21 @@ RULES = (
     ),
 )
 
-LAST_RULES = (
-    Rule(
-        "message",
-        r"non-zero code: 137$",
+
+def _killed(situation: Situation, found: re.Match[str]) -> str:
+    if situation.memory:
+        return (
+            f"something killed the command, and this build may use {situation.memory / 1e6:.0f} MB of "
+            "memory: give it more (--memory), or let the step do less at once"
+        )
+    return (
         "something killed the command from outside; most often the memory was used up: "
-        "give the build more (--memory), or let the step do less at once",
-    ),
+        "give the build more (--memory), or let the step do less at once"
+    )
+
+
+LAST_RULES = (
+    Rule("message", r"non-zero code: 137$", _killed),
     Rule(
         "message",
         r"non-zero code: 139$",

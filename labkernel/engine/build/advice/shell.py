@@ -226,7 +226,7 @@ RULES = (
     Rule(
         "output",
         r"[Ss]yntax error: (?:end of file unexpected|unexpected end of file)|unexpected end of file"
-        r"|[Uu]nterminated quoted string|unexpected EOF while",
+        r"|[Uu]nterminated quoted string|unexpected EOF while|missing '}'",
         _ends_early,
     ),
     Rule(

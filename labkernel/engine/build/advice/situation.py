@@ -37,7 +37,8 @@ class Situation:
 
     `code` is the exit code of a RUN, `output` the last of what it printed. `globals` are the names of ARGs
     before the first FROM. `line_before` is the line of the file above the failing one. `context_file` finds
-    a file of the context by the last part of its name.
+    a file of the context by the last part of its name, `context_names` are those at its top. `memory` is the
+    limit in bytes, 0 for none.
     """
 
     message: str
@@ -53,6 +54,8 @@ class Situation:
     line: int = 0
     line_before: str = ""
     context_file: Callable[[str], ContextFile | None] = _no_file
+    context_names: Sequence[str] = ()
+    memory: int = 0
 
     @property
     def command(self) -> str:
