@@ -41,16 +41,22 @@ class Lesson:
         head = self.context.read_at(found, 0, _HEAD)
         return ContextFile(found.path, found.file.mode & 0o7777, head)
 
+    def _top(self) -> Found | None:
+        try:
+            return self.context.find("")
+        except EngineError:  # the context of a Dockerfile's address has no files
+            return None
+
     def context_names(self) -> list[str]:
         """What is at the context's top, but for what clients put there for the engine."""
-        top = self.context.find("")
+        top = self._top()
         names = [found.path for found in self.context.children(top)] if top else []
         return [name for name in names if not name.startswith(".docker")]
 
     @cached_property
     def _files(self) -> Mapping[str, Found]:
         """The context's files by the last part of their names."""
-        top = self.context.find("")
+        top = self._top()
         files = walk(self.context, top) if top else ()
         return {posixpath.basename(f.path): f for f in files if f.file.type == REGULAR}
 

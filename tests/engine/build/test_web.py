@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import http.server
 import threading
+import time
 from pathlib import Path
 
 import pytest
 
+from labkernel.engine.build.threads import in_thread
 from labkernel.engine.build.web import fetch
 
 
@@ -21,8 +23,9 @@ def test_a_transfer_without_an_end_is_left(tmp_path: Path, monkeypatch: pytest.M
             self.send_response(200)
             self.end_headers()
             try:
-                while True:
-                    self.wfile.write(bytes(1 << 20))
+                for _ in range(1000):  # nobody waits for its end
+                    self.wfile.write(bytes(1 << 16))
+                    time.sleep(0.01)
             except OSError:
                 is_left.set()
 
@@ -36,7 +39,7 @@ def test_a_transfer_without_an_end_is_left(tmp_path: Path, monkeypatch: pytest.M
         def progress(done: int, expected: int) -> None:
             loop.call_soon_threadsafe(begun.set)
 
-        fetching = asyncio.ensure_future(fetch(url, tmp_path / "file", progress))
+        fetching = asyncio.ensure_future(in_thread(fetch, url, tmp_path / "file", progress))
         await begun.wait()
         fetching.cancel()
         with pytest.raises(asyncio.CancelledError):
