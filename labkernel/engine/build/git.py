@@ -3,7 +3,9 @@ nothing in the repository.
 
 The machine's git does the work, with none of its configuration: no hooks, filters, credential helpers or
 questions, no repositories of the machine's own disk and no transports that are programs, be it for the
-repository or for its submodules. Source: docs.docker.com/build/concepts/context "Git repositories", git(1).
+repository or for its submodules. Where Docker's two builders differ, this is BuildKit's way: without a ref
+the repository's own branch, .git left out, no symbolic link in place of a folder.
+Source: docs.docker.com/build/concepts/context "Git repositories", git(1).
 """
 
 from __future__ import annotations
