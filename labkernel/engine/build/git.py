@@ -3,7 +3,9 @@ nothing in the repository.
 
 The machine's git does the work, with none of its configuration: no hooks, filters, credential helpers or
 questions, no repositories of the machine's own disk and no transports that are programs, be it for the
-repository or for its submodules. Source: docs.docker.com/build/concepts/context "Git repositories", git(1).
+repository or for its submodules. Where Docker's two builders differ, this is BuildKit's way: without a ref
+the repository's own branch, .git left out, no symbolic link in place of a folder.
+Source: docs.docker.com/build/concepts/context "Git repositories", git(1).
 """
 
 from __future__ import annotations
@@ -207,23 +209,17 @@ class _Git:
 
     async def run(self, *arguments: str, failed: str = "git failed") -> str:
         """What git prints. Raises System with `failed` and git's words; cancelled, it ends git first."""
-        try:
-            process = await asyncio.create_subprocess_exec(
-                "git",
-                *arguments,
-                cwd=self._place / "repository",
-                env=self._environment,
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.STDOUT,
-                start_new_session=True,
-                umask=0o022,
-            )
-        except FileNotFoundError:
-            raise System(
-                "unable to find 'git': exec: \"git\": executable file not found in $PATH",
-                hint="install git on the engine's machine, or clone the repository and build from that",
-            ) from None
+        process = await asyncio.create_subprocess_exec(
+            *_program(),
+            *arguments,
+            cwd=self._place / "repository",
+            env=self._environment,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            start_new_session=True,
+            umask=0o022,
+        )
         assert process.stdout is not None  # asked for above
         reading = asyncio.ensure_future(_end_of(process.stdout))
         try:
@@ -268,6 +264,17 @@ class _Git:
                 hint=f"{LARGEST >> 30} GiB and {MOST_FILES} files are the most that a build takes from git",
             )
         return max(0.5, 10 * (time.monotonic() - begun))
+
+
+def _program() -> list[str]:
+    """The words that start git; with setpriv(1), which most machines have, it dies with the engine."""
+    git, setpriv = shutil.which("git"), shutil.which("setpriv")
+    if git is None:
+        raise System(
+            "unable to find 'git': exec: \"git\": executable file not found in $PATH",
+            hint="install git on the engine's machine, or clone the repository and build from that",
+        )
+    return [*([setpriv, "--pdeathsig", "KILL"] if setpriv else []), git]
 
 
 async def _end_of(stream: asyncio.StreamReader) -> str:

@@ -16,7 +16,7 @@ from labkernel.engine.build.context import BuildContext
 from labkernel.engine.build.git import Checkout, check_out, git_address, is_git
 from labkernel.engine.build.interface import Output
 from labkernel.engine.build.threads import in_thread, temporary
-from labkernel.engine.errors import EngineError, System
+from labkernel.engine.errors import EngineError, InvalidParameter, System
 from labkernel.engine.image.compression import detect
 from labkernel.engine.image.store import Store
 from labkernel.engine.image.tarwriter import write_tar

@@ -42,11 +42,11 @@ FROM busybox
 RUN --mount=type=bind,from=made,source=/link,target=/mnt,rw \\
     stat -c '%u %g %n' /mnt/*; echo written > /mnt/three && echo x > /mnt/new && cat /mnt/*
 RUN --mount=type=bind,from=made,source=/top/top/tree,target=/mnt ls /mnt /mnt/sub; cat /mnt/sub/three; \\
-    touch /mnt/x || echo re''fused
+    touch /mnt/x 2>/dev/null || echo re''fused
 RUN --mount=type=bind,target=/context,rw --mount=type=bind,source=file,target=/one,rw \\
     echo more >> /context/file; rm -r /context/dir; echo else > /one; ls /context; cat /context/file /one
 RUN --mount=type=bind,target=/context --mount=type=bind,source=file,target=/one \\
-    ls /context; cat /context/file /one; touch /context/x || echo re''fused
+    ls /context; cat /context/file /one; touch /context/x 2>/dev/null || echo re''fused
 RUN ls -d /mnt /context /one 2>/dev/null; echo nothing left
 """
 BOUND = [
