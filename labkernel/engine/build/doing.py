@@ -1,4 +1,4 @@
-"""The steps that a build is doing now: as many at once as there are processors, and no step twice."""
+"""The steps that a build is doing now: one a processor at once, two at least, and no step twice."""
 
 from __future__ import annotations
 
@@ -18,8 +18,9 @@ def key(parent: str, command: Sequence[str]) -> Key:
 class Doing:
     """For one build. A step takes a place here last of all, so that whoever has one needs no other's."""
 
-    def __init__(self, places: int | None = None) -> None:
-        self._places = asyncio.Semaphore(places or len(os.sched_getaffinity(0)))
+    def __init__(self) -> None:
+        # Two even on one processor: a step that installs something waits for the network most of the time.
+        self._places = asyncio.Semaphore(max(2, len(os.sched_getaffinity(0))))
         self._ends: dict[Key, asyncio.Event] = {}
 
     async def equal(self, step: Key) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import re
 from typing import Any
 
@@ -14,10 +13,6 @@ from labkernel.engine.build.messages import KEPT, Messages
 from labkernel.engine.build.recorder import EXPLANATION
 from tests.engine.build.conftest import Workshop
 from tests.engine.build.test_builder import read
-
-pytestmark = pytest.mark.skipif(
-    len(os.sched_getaffinity(0)) < 2, reason="one processor builds one stage after the other"
-)
 
 _SHARED = "RUN --mount=type=cache,id=meeting,target=/shared"
 
