@@ -21,11 +21,12 @@ def context_tar(
     disk.
 
     `extra` are files put in (or in place of one with the same name); `keep` is the Dockerfile, and stays in
-    even when excluded, as does .dockerignore: the engine needs both and removes them itself. Owners are 0:0,
-    as every docker client sends them, so that the build cache does not depend on who builds. Raises OSError.
+    even when excluded, as do .dockerignore and its own: the engine needs them and removes them itself. Owners
+    are 0:0, as every docker client sends them, so that the build cache does not depend on who builds. Raises
+    OSError.
     """
     links: dict[tuple[int, int], str] = {}
-    for name, path in _walk(directory, "", ignore, {keep, ".dockerignore"}):
+    for name, path in _walk(directory, "", ignore, {keep, f"{keep}.dockerignore", ".dockerignore"}):
         if name not in extra:
             yield from _member(name, path, links)
     for name, data in sorted(extra.items()):
@@ -33,6 +34,13 @@ def context_tar(
         info.size, info.mode = len(data), 0o600
         yield from (info.tobuf(tarfile.PAX_FORMAT), data, _padding(len(data)))
     yield b"\0" * 1024
+
+
+def ignore_file(directory: Path, dockerfile: str) -> Path:
+    """The file that tells what a build of this Dockerfile (relative to the context) is not sent: its own, or
+    the context's. It need not exist."""
+    own = directory / f"{dockerfile}.dockerignore"
+    return own if own.is_file() else directory / ".dockerignore"
 
 
 def file_names(directory: Path, ignore: DockerIgnore) -> list[str]:

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import BinaryIO
 
-from labkernel.commands.build_context import context_tar
+from labkernel.commands.build_context import context_tar, ignore_file
 from labkernel.commands.command import Invocation
 from labkernel.commands.console import Console
 from labkernel.commands.dockerignore import DockerIgnore
@@ -69,14 +69,14 @@ class BuildSource:
                 hint="the last word of docker build is the directory with the Dockerfile, `.` for this one",
             )
         self.directory = directory
-        ignore_file = directory / ".dockerignore"
-        ignore_text = ignore_file.read_text(errors="replace") if ignore_file.is_file() else ""
+        extra: dict[str, bytes] = {}
+        outside = self._outside(directory, stdin)
+        ignored = ignore_file(directory, self._inside(directory) if outside is None else "")
+        ignore_text = ignored.read_text(errors="replace") if ignored.is_file() else ""
         try:
             self.ignore = DockerIgnore(ignore_text)
         except ValueError as error:
-            raise CommandError(f"error checking context: {error}", why=str(ignore_file)) from None
-        extra: dict[str, bytes] = {}
-        outside = self._outside(directory, stdin)
+            raise CommandError(f"error checking context: {error}", why=str(ignored)) from None
         if outside is None:
             self.dockerfile_name = self._inside(directory)
             self.dockerfile_text = (directory / self.dockerfile_name).read_text(errors="replace")

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from labkernel.commands.build_context import context_tar
+from labkernel.commands.build_context import context_tar, ignore_file
 from labkernel.commands.dockerignore import DockerIgnore
 from labkernel.commands.errors import container_names, local_names, nearest
 from labkernel.course.check import Failed
@@ -217,11 +217,11 @@ def _is_timeout(error: Exception) -> bool:
 
 def _context(directory: Path) -> Iterator[bytes]:
     """A tar of a directory, as clients send it. Symbolic links are sent as links: they may point anywhere."""
-    ignored = directory / ".dockerignore"
+    ignored = ignore_file(directory, "Dockerfile")
     try:
         ignore = DockerIgnore(ignored.read_text(errors="replace") if ignored.is_file() else "")
     except ValueError as error:
-        raise Failed(f"{directory.name}/.dockerignore: {error}") from None
+        raise Failed(f"{directory.name}/{ignored.name}: {error}") from None
     try:
         yield from context_tar(directory, ignore, extra={}, keep="Dockerfile")
     except OSError as error:  # a file that may not be read

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from labkernel.commands.build_context import context_tar, file_names, tree_tar
+from labkernel.commands.build_context import context_tar, file_names, ignore_file, tree_tar
 from labkernel.commands.dockerignore import DockerIgnore
 
 
@@ -60,6 +60,15 @@ def test_what_is_ignored_is_not_sent_but_for_the_dockerfile(context: Path) -> No
     members = unpacked(context_tar(context, ignore, extra={"x": b"more"}, keep="Dockerfile"))
     assert list(members) == ["Dockerfile", "src/deep", "src/deep/kept", "x"]
     assert file_names(context, ignore) == ["src/deep/kept"]
+
+
+def test_a_dockerfile_may_have_an_ignore_file_of_its_own(context: Path) -> None:
+    assert ignore_file(context, "Dockerfile") == context / ".dockerignore"
+    own = context / "Dockerfile.dockerignore"
+    own.write_text("*\n")
+    assert ignore_file(context, "Dockerfile") == own
+    members = unpacked(context_tar(context, DockerIgnore("*\n"), extra={}, keep="Dockerfile"))
+    assert list(members) == ["Dockerfile", "Dockerfile.dockerignore"]
 
 
 def test_extra_files_take_the_place_of_those_on_disk(context: Path) -> None:

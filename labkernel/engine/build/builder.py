@@ -73,7 +73,7 @@ class Builder:
             labels=options.labels,
             platform=options.platform,
         )
-        await in_thread(context.apply_dockerignore)
+        await in_thread(context.apply_dockerignore, options.dockerfile)
         kept = _Kept()
         said, said_room = (kept.add, unlimited) if options.quiet else (output, room)
         with self._images.holding() as hold:

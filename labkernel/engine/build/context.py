@@ -71,12 +71,16 @@ class BuildContext:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def apply_dockerignore(self) -> None:
-        """Take out what .dockerignore excludes. Raises InvalidParameter."""
-        text = self.read(_DOCKERIGNORE)
-        if text is None:
+    def apply_dockerignore(self, dockerfile: str = "Dockerfile") -> None:
+        """Take out what .dockerignore excludes; a NAME.dockerignore beside the Dockerfile NAME counts in place
+        of it. Raises InvalidParameter."""
+        for name in (dockerfile + _DOCKERIGNORE, _DOCKERIGNORE):
+            text = self.read(name)
+            if text is not None:
+                break
+        else:
             return
-        self.ignore = Dockerignore(text.decode("utf-8", "replace"))
+        self.ignore = Dockerignore(text.decode("utf-8", "replace"), name)
         if self.ignore:
             self._remove_excluded(self._top, "")
 

@@ -139,7 +139,7 @@ def _absent_hint(tree: SourceTree, path: str, otherwise: str | None) -> str | No
     if not isinstance(tree, BuildContext):
         return otherwise
     if rule := tree.ignore.rule(path):
-        return f"{path} is excluded by .dockerignore, line {rule[0]}: {rule[1]}"
+        return f"{path} is excluded by {tree.ignore.name}, line {rule[0]}: {rule[1]}"
     near = tree.nearest(path)
     return f"did you mean {' or '.join(near)}?" if near else otherwise
 

@@ -24,22 +24,22 @@ class _Pattern:
 
 
 class Dockerignore:
-    """`text` is the file's content. Raises InvalidParameter that names the line of a bad pattern."""
+    """`text` is what the file `name` has. Raises InvalidParameter that names the line of a bad pattern."""
 
-    def __init__(self, text: str = "") -> None:
+    def __init__(self, text: str = "", name: str = ".dockerignore") -> None:
+        self.name = name
         self._patterns: list[_Pattern] = []
         self._folders: dict[str, tuple[bool, ...]] = {}
         for number, line in enumerate(text.removeprefix("\ufeff").split("\n"), 1):
             if not line.startswith("#") and line.strip():
                 self._patterns.append(self._parse(line.strip(), number))
 
-    @staticmethod
-    def _parse(line: str, number: int) -> _Pattern:
+    def _parse(self, line: str, number: int) -> _Pattern:
         is_exception = line.startswith("!")
         pattern = line[1:].strip() if is_exception else line
         if not pattern or (is_exception and not posixpath.normpath(pattern).strip("/")):
             raise InvalidParameter(
-                'illegal exclusion pattern: "!"', hint=f".dockerignore line {number}: write !PATH"
+                'illegal exclusion pattern: "!"', hint=f"{self.name} line {number}: write !PATH"
             )
         clean = posixpath.normpath(pattern).strip()
         if len(clean) > 1:
@@ -49,7 +49,7 @@ class Dockerignore:
             return _Pattern(expression(clean, any_depth=True), is_exception, number, line)
         except ValueError as error:
             raise InvalidParameter(
-                f"error checking context: {error}", hint=f".dockerignore line {number}: {line}"
+                f"error checking context: {error}", hint=f"{self.name} line {number}: {line}"
             ) from None
 
     def __bool__(self) -> bool:

@@ -326,3 +326,21 @@ def _packed(workshop: Workshop, chain_id: str | None) -> bytes:
     out = io.BytesIO()
     workshop.store.layers.pack(workshop.store.layers.get(chain_id), out)
     return out.getvalue()
+
+
+def test_a_dockerfile_may_have_its_own(workshop: Workshop) -> None:
+    """As BuildKit has it: docs.docker.com/build/concepts/context, "Filename and location"."""
+    files = {
+        "sub/Other": "FROM scratch\nCOPY . /\n",
+        "sub/Other.dockerignore": "a\nsub\n",
+        ".dockerignore": "b\n",
+        "a": "",
+        "b": "",
+    }
+    built = workshop.build("FROM scratch\nCOPY . /\n", files, dockerfile="sub/Other")
+    assert _names(_packed(workshop, built.image.chain_id)) == {"b", "Dockerfile", ".dockerignore"}
+    built = workshop.build("FROM scratch\nCOPY . /\n", files)
+    assert "a" in _names(_packed(workshop, built.image.chain_id))
+    with pytest.raises(InvalidParameter) as caught:
+        workshop.build(None, {**files, "sub/Other": "FROM scratch\nCOPY a /\n"}, dockerfile="sub/Other")
+    assert (caught.value.hint or "").startswith("a is excluded by sub/Other.dockerignore, line 1: a")
