@@ -72,8 +72,8 @@ class BuildContext:
         self.close()
 
     def apply_dockerignore(self, dockerfile: str = "Dockerfile") -> None:
-        """Take out what .dockerignore excludes; a NAME.dockerignore beside the Dockerfile NAME counts in place
-        of it. Raises InvalidParameter."""
+        """Take out what .dockerignore excludes; a NAME.dockerignore beside the Dockerfile NAME counts in
+        place of it. Raises InvalidParameter."""
         for name in (dockerfile + _DOCKERIGNORE, _DOCKERIGNORE):
             text = self.read(name)
             if text is not None:

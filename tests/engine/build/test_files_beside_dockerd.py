@@ -1,6 +1,6 @@
 """What COPY, ADD and RUN leave in the layers, built by us and by dockerd: many rows in few builds.
 
-Not compared, since ours is what BuildKit does: a set-user-id bit and extended attributes survive COPY.
+What dockerd's classic builder does otherwise than BuildKit has rows of its own, with literal values.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import tarfile
 from typing import Any
 
 import pytest
+import zstandard
 
 from tests.engine.build.beside_dockerd import (
     DIRECTORY,
@@ -277,3 +278,31 @@ def test_same_files(name: str, workshop: Workshop, dockerd: Daemon) -> None:
     theirs = saved(dockerd, image_id(messages(dockerd, case)))
     assert differences(layers_of(workshop, ours), theirs.layers) == []
     assert differences(comparable(ours.config), comparable(theirs.config)) == []
+
+
+def test_what_is_newer_than_dockerd(workshop: Workshop) -> None:
+    """Zstandard is unpacked; COPY keeps a set-user-id bit and extended attributes; what a step writes into a
+    volume stays, and VOLUME makes no directory: docs.docker.com/reference/dockerfile "ADD" and "VOLUME"."""
+    able = member(REGULAR)
+    able.pax_headers = {"SCHILY.xattr.security.capability": CAPABILITY, "SCHILY.xattr.user.x": "y"}
+    built = workshop.build(
+        """
+FROM busybox
+ADD x.tar.zst /zst
+COPY able /able
+COPY --chown=1:2 tool /tool
+VOLUME /kept /other
+RUN mkdir -p /kept && echo 1 > /kept/file && test ! -e /other
+HEALTHCHECK --start-period=0s CMD true
+""",
+        {
+            "x.tar.zst": zstandard.compress(archive()),
+            "able": able,
+            "tool": member(REGULAR, mode=0o4755),
+        },
+    )
+    _, unpacked, copied, owned, kept = layers_of(workshop, built.image)
+    assert "zst/deep/er/file" in unpacked
+    assert copied["able"].endswith(f" security.capability={CAPABILITY!r} user.x='y'")
+    assert owned["tool"].startswith("0 0o4755 1:2 ")
+    assert set(kept) == {"kept", "kept/file"}
