@@ -233,7 +233,8 @@ def _(step: Expose, state: ConfigState) -> str:
     exposed = dict(state.config.get("ExposedPorts") or {})
     for port in step.ports:
         exposed.update({single: {} for single in container_ports(port)})
-    state.config["ExposedPorts"] = exposed
+    if exposed:
+        state.config["ExposedPorts"] = exposed
     return "EXPOSE " + " ".join(step.ports)
 
 
@@ -283,6 +284,8 @@ def _(step: User, state: ConfigState) -> str:
 
 @apply.register
 def _(step: Volume, state: ConfigState) -> str:
+    if not all(step.paths):
+        raise ConfigError("VOLUME specified can not be an empty string")
     state.config["Volumes"] = {**(state.config["Volumes"] or {}), **{path: {} for path in step.paths}}
     return f"VOLUME {plain_list(step.paths)}"
 

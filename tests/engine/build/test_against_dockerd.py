@@ -410,6 +410,8 @@ ARG G N
 LABEL 7=$C$G 8=${N:-none}
 ARG D=${C}x E HTTP_PROXY
 LABEL 9=$D[$E]$HTTP_PROXY$no_proxy
+EXPOSE $NOTHING
+USER $NOTHING
 ENV B=env
 ARG B
 COPY a.txt /${B}$A

@@ -100,6 +100,7 @@ def test_ports(specification: str, ports: list[str]) -> None:
         ("EXPOSE :/tcp", "No port specified: :/tcp<empty>"),
         ("STOPSIGNAL foo", "Invalid signal: foo"),
         ("STOPSIGNAL 0", "Invalid signal: 0"),
+        ("VOLUME /a $b", "VOLUME specified can not be an empty string"),
         ('WORKDIR ""', "cannot normalize nothing"),
         ("ENV a=${b", "failed to process \"${b\": syntax error: missing '}'"),
     ],
