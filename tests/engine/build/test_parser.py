@@ -296,7 +296,7 @@ def _dockerfiles() -> list[Path]:
 
 
 def test_agrees_on_real_dockerfiles() -> None:
-    """Any collection of Dockerfiles can be given; on some 900 of Debian's source packages both agree."""
+    """Any collection of Dockerfiles can be given: the repository's own are few."""
     files = _dockerfiles()
     assert files
     texts = {path: path.read_bytes().decode("utf-8", "replace") for path in files}
