@@ -13,7 +13,6 @@ from labkernel.engine.build.threads import in_thread, stop_if_cancelled
 from labkernel.engine.image.tarformat import DIRECTORY
 from labkernel.engine.image.whiteouts import Overlay
 
-
 _MANY = 100_000
 
 
