@@ -13,15 +13,19 @@ from labkernel.engine.build.threads import in_thread, stop_if_cancelled
 from labkernel.engine.image.tarformat import DIRECTORY
 from labkernel.engine.image.whiteouts import Overlay
 
+_MANY = 100_000
 
-class Endless:
-    """A directory whose files come to no end."""
+
+class Long:
+    """A directory with more files than are copied in a moment."""
 
     def __init__(self) -> None:
         self.begun = threading.Event()
+        self.count = 0
 
     def children(self, directory: Found):  # type: ignore[no-untyped-def]
-        for number in range(1 << 60):
+        for number in range(_MANY):
+            self.count = number
             yield Found(str(number), File(), None)
             self.begun.set()
 
@@ -31,7 +35,7 @@ class Endless:
 
 def test_a_copy_stops_where_it_is_cancelled(tmp_path: Path, root: None) -> None:
     async def cancel() -> None:
-        tree = Endless()
+        tree = Long()
         source = Source(tree, Found("", File(type=DIRECTORY), None), "", "")  # type: ignore[arg-type]
         target = Rootfs((), upper=tmp_path, overlay=Overlay(userxattr=False))
         task = asyncio.create_task(in_thread(copy, target, [source], "/", Ownership(None)))
@@ -39,6 +43,7 @@ def test_a_copy_stops_where_it_is_cancelled(tmp_path: Path, root: None) -> None:
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
+        assert tree.count < _MANY - 1
 
     asyncio.run(asyncio.wait_for(cancel(), 60))
 
