@@ -103,7 +103,8 @@ LAYERS = {
     "labkernel.engine.runtime.launcher": Layer((_LINUX,)),
     _LINUX: Layer(),
     "labkernel.engine.timestamps": Layer(("labkernel.engine.errors",)),
-    "labkernel.engine.database": Layer(("labkernel.engine.errors",)),
+    "labkernel.engine.database": Layer(("labkernel.engine.errors", "labkernel.engine.reserve")),
+    "labkernel.engine.reserve": Layer(),
     "labkernel.engine.directory_lock": Layer(("labkernel.engine.errors",)),
     "labkernel.engine.errors": Layer(),
 }
@@ -112,6 +113,7 @@ LAYERS = {
 _BOTTOM = (
     "labkernel.engine.errors",
     "labkernel.engine.database",
+    "labkernel.engine.reserve",
     "labkernel.engine.directory_lock",
     "labkernel.engine.timestamps",
 )

@@ -30,13 +30,14 @@ def place(root: None) -> Iterator[Path]:
 def labkernel(place: Path) -> Iterator[Run]:
     """Runs `labkernel ARGS` in one room, its engine's root below `place`. No engine is left at the end."""
     room = Room()
-    before = Leftovers.of(room)
+    engine_root = place / "root"
+    before = Leftovers.of(room, engine_root)
 
     def run(
         *argv: str, before_it: Sequence[str] = (), **environment: str
     ) -> subprocess.CompletedProcess[str]:
         # A log, not a pipe: the engine that is started keeps its descriptors.
-        env = {**ENVIRONMENT, "LABKERNEL_ROOT": str(place / "root"), **environment}
+        env = {**ENVIRONMENT, "LABKERNEL_ROOT": str(engine_root), **environment}
         log = place / "log"
         log.unlink(missing_ok=True)
         code = room.wait(room.start([*before_it, *LABKERNEL, *argv], env=env, log=log), 60)
@@ -45,7 +46,7 @@ def labkernel(place: Path) -> Iterator[Run]:
     try:
         yield run
         run("engine", "stop")
-        before.compare(settled(room, before))
+        before.compare(settled(room, before, root=engine_root))
     finally:
         room.close()
 

@@ -135,7 +135,6 @@ ALLOWED = [
         "value",
         "not in base64",
     ),
-    Allowed("life.updating_field_by_field/*: body.Warnings", "any", "said whenever the weight is written"),
     Allowed("life.updating_field_by_field/swap below memory, *: *", "any", _REFUSED),
     Allowed("life.updating_field_by_field/made after swap below memory: MemorySwap", "any", _REFUSED),
     Allowed("life.signals/signal *: body.message", "value", _AS_NEWER),

@@ -22,7 +22,6 @@ import pytest
 
 from labkernel.engine.catalog.archive import machine_architecture
 from labkernel.engine.linux.namespaces import CLONE_NEWNET, setns
-from labkernel.engine.runtime.cgroups import engine_name
 from tests.engine.catalog.signed_archive import SignedArchive, serving, write_keyring
 from tests.support.base_images import BUSYBOX, busybox_layer
 from tests.support.daemons import Daemon, running
@@ -52,11 +51,10 @@ class Traces:
 
     @classmethod
     def of(cls, daemon: Daemon) -> Traces:
-        outside = Leftovers.of(daemon.room)
-        own = frozenset(path for path in outside.cgroups if engine_name(daemon.root / "runtime") in path)
+        outside = Leftovers.of(daemon.room, daemon.root)
         counted = ("blobs/sha256", "containers", "layers", "tmp", "volumes", "catalog", "network", "runtime")
         return cls(
-            replace(outside, processes=frozenset(), cgroups=own),
+            replace(outside, processes=frozenset()),
             Counter(" ".join(line.split()[2:4]) for line in outside.processes),
             {name: _entries(daemon.root / name) for name in counted},
         )

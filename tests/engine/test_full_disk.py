@@ -57,6 +57,34 @@ def test_nothing_new_can_be_made_and_nothing_is_left_of_it(full: Daemon) -> None
     assert half_made == known
 
 
+def test_room_can_be_made(full: Daemon) -> None:
+    fill = full.directory / "fill"
+    fill.unlink()
+    for args in (
+        ("run", "--name", "dead", "busybox", "true"),
+        ("create", "--name", "made", "-v", "/data", "busybox"),
+        ("volume", "create", "data"),
+        ("network", "create", "net"),
+        ("commit", "dead", "image"),
+    ):
+        assert full.docker(*args).returncode == 0
+    for args in (
+        ("rm", "-v", "made"),
+        ("rm", "dead"),
+        ("rm", "-f", "up"),
+        ("volume", "rm", "data"),
+        ("network", "rm", "net"),
+        ("rmi", "image"),
+    ):
+        with fill.open("ab") as file, suppress(OSError):
+            while True:
+                file.write(bytes(1 << 16))
+                file.flush()
+        done = full.docker(*args)
+        assert done.returncode == 0, (args, done.stderr)
+    assert full.docker("ps", "-aq").stdout == ""
+
+
 def test_what_runs_goes_on_and_its_end_is_noticed(full: Daemon) -> None:
     with full.http.hijack("/containers/up/attach?stream=1&stdin=1&stdout=1") as stream:
         for number in range(200):

@@ -201,13 +201,13 @@ def running(
         if user:
             shutil.chown(directory, user, user)
         room = Room(user)
-        before = Leftovers.of(room)
+        before = Leftovers.of(room, directory / "root")
         daemon = Daemon(kind, directory, room, options)
         daemon.load_base_image()
         yield daemon
         daemon.stop()
         if kind == "labkernel":
-            before.compare(settled(room, before))
+            before.compare(settled(room, before, root=daemon.root))
     finally:
         if room:
             room.close()

@@ -8,6 +8,7 @@ import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from labkernel.engine.runtime.cgroups import engine_name
 from tests.support.room import Room, wait_until
 
 
@@ -22,7 +23,8 @@ class Leftovers:
     cgroups: frozenset[str]
 
     @classmethod
-    def of(cls, room: Room) -> Leftovers:
+    def of(cls, room: Room, root: Path | None = None) -> Leftovers:
+        """`root` is that of the engine whose control groups are meant; by default those of any engine are."""
         mounts = Path(f"/proc/{room.pid}/mountinfo").read_text().splitlines()
         links = json.loads(room.run(["ip", "-json", "link"]).stdout or "[]")
         return cls(
@@ -30,7 +32,7 @@ class Leftovers:
             mounts=frozenset(line.split()[4] for line in mounts),
             interfaces=frozenset(link["ifname"] for link in links),
             tables=frozenset(room.run(["nft", "list", "tables"]).stdout.splitlines()),
-            cgroups=frozenset(_container_cgroups()),
+            cgroups=frozenset(_container_cgroups() if root is None else _cgroups_of(root)),
         )
 
     def compare(self, after: Leftovers) -> None:
@@ -42,10 +44,10 @@ class Leftovers:
         )
 
 
-def settled(room: Room, before: Leftovers, timeout: float = 5) -> Leftovers:
+def settled(room: Room, before: Leftovers, timeout: float = 5, root: Path | None = None) -> Leftovers:
     """What is left once the kernel has taken apart what it alone holds, `timeout` seconds later at most."""
     for _ in wait_until(timeout, 0.1):
-        after = Leftovers.of(room)
+        after = Leftovers.of(room, root)
         if after == before:
             break
     return after
@@ -53,6 +55,12 @@ def settled(room: Room, before: Leftovers, timeout: float = 5) -> Leftovers:
 
 # A container's cgroup is named after it, in every engine.
 _CONTAINER_ID = re.compile(r"[0-9a-f]{64}")
+
+
+def _cgroups_of(root: Path) -> set[str]:
+    """Whatever there is of the engine with that root, for its containers and in them."""
+    own = f"/labkernel/{engine_name(root / 'runtime')}/"
+    return {directory for directory, _, _ in os.walk("/sys/fs/cgroup") if own in directory}
 
 
 def _container_cgroups() -> set[str]:

@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator
 from typing import Any
 
 from labkernel.engine.api.transfer import body_file, transferring, written
-from labkernel.engine.containers import archive, bundle, processes, updating, usage
+from labkernel.engine.containers import archive, processes, updating, usage
 from labkernel.engine.containers import config as container_config
 from labkernel.engine.containers.container import Container
 from labkernel.engine.engine import Engine
@@ -35,7 +35,7 @@ async def create(engine: Engine, request: Request) -> Answer:
     container, warnings = await engine.containers.create(
         body, request.argument("name"), platform=request.argument("platform")
     )
-    warnings += engine.launcher.unenforceable(bundle.resources(container.host_config))
+    warnings += engine.containers.lifecycle.unenforceable(container)
     warnings += engine.mapping.warnings(container.config["User"]) if engine.mapping else []
     warnings += await engine.networks.warnings(container.networks)
     return Response.json({"Id": container.id, "Warnings": warnings}, 201)

@@ -7,11 +7,10 @@ import io
 import threading
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from functools import partial
 from typing import BinaryIO, ParamSpec, TypeVar
 
+from labkernel.engine.api.transfer_threads import TransferThreads
 from labkernel.engine.http.byte_queue import Disconnected
 from labkernel.engine.http.server import Request
 from labkernel.engine.image.tarwriter import Writer
@@ -20,9 +19,7 @@ _CHUNK = 256 << 10
 _IN_FLIGHT = 8
 """Chunks between the two sides before the faster one waits."""
 
-
-_THREADS = ThreadPoolExecutor(64, "transfer")
-"""Of their own: clients that stop in the middle keep them, and the rest of the engine has to go on."""
+_THREADS = TransferThreads()
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -30,7 +27,7 @@ T = TypeVar("T")
 
 async def transferring(work: Callable[P, T], *args: P.args, **options: P.kwargs) -> T:
     """Run blocking code that reads a body or writes an answer in a thread."""
-    return await asyncio.get_running_loop().run_in_executor(_THREADS, partial(work, *args, **options))
+    return await _THREADS.run(work, *args, **options)
 
 
 class _BodyReader(io.RawIOBase):
@@ -42,6 +39,7 @@ class _BodyReader(io.RawIOBase):
         self._ended = False
         self._lost = False
         self._full = False
+        self._stalled = False
         self.taken = asyncio.Event()
         self._loop = asyncio.get_running_loop()
 
@@ -61,6 +59,10 @@ class _BodyReader(io.RawIOBase):
             self._ended, self._lost = True, lost
             self._changed.notify()
 
+    def _give_way(self) -> None:
+        self._stalled = True
+        self.end(lost=True)
+
     # the thread's side
 
     def readable(self) -> bool:
@@ -68,9 +70,13 @@ class _BodyReader(io.RawIOBase):
 
     def readinto(self, buffer: bytearray | memoryview, /) -> int:  # type: ignore[override]
         with self._changed:
-            while not self._chunks and not self._ended:
-                self._changed.wait()
+            if not self._chunks and not self._ended:
+                with _THREADS.waiting(self._give_way):
+                    while not self._chunks and not self._ended:
+                        self._changed.wait()
             if not self._chunks:
+                if self._stalled:
+                    raise ConnectionAbortedError("the body stalled while others waited to send theirs")
                 if self._lost:
                     raise ConnectionResetError("the client went away in the middle of the body")
                 return 0
@@ -127,11 +133,18 @@ class _ChunkWriter:
 
     def flush(self) -> None:
         if self._buffer:
-            self.room.acquire()
+            if not self.room.acquire(blocking=False):
+                with _THREADS.waiting(self.abandon):
+                    self.room.acquire()
             if self.abandoned:
                 raise BrokenPipeError("the client went away")
             self.put(bytes(self._buffer))
             self._buffer.clear()
+
+    def abandon(self) -> None:
+        """Nobody takes any more of it: the thread is to end."""
+        self.abandoned = True
+        self.room.release(_IN_FLIGHT)
 
     def put(self, item: bytes | BaseException | None) -> None:
         self._loop.call_soon_threadsafe(self.chunks.put_nowait, item)
@@ -177,6 +190,5 @@ async def _written(write: Callable[[Writer], object]) -> AsyncGenerator[bytes, N
             yield item
             writer.room.release()
     finally:
-        writer.abandoned = True
-        writer.room.release(_IN_FLIGHT)
+        writer.abandon()
         await asyncio.shield(thread)

@@ -30,7 +30,7 @@ from labkernel.engine.linux.trees import remove as remove_tree
 from labkernel.engine.network.networks import Networks
 from labkernel.engine.rootfs import fill_volume, has_path
 from labkernel.engine.runtime.client import Launcher
-from labkernel.engine.timestamps import rfc3339
+from labkernel.engine.timestamps import ZERO, rfc3339
 from labkernel.engine.volumes import Volumes
 
 log = logging.getLogger(__name__)
@@ -406,10 +406,14 @@ class Containers:
                     hint=f"docker rm -f {container.name} ends and removes it",
                 )
             await self.lifecycle.end(container)
-        with self._database.transaction():
-            self._database.execute("DELETE FROM containers WHERE id = ?", (container.id,))
-            anonymous = self._volumes.release(container.id)
-            unneeded = self.store.layers.release(container.id)
+        try:
+            with self._database.transaction(freeing=True):
+                self._database.execute("DELETE FROM containers WHERE id = ?", (container.id,))
+                anonymous = self._volumes.release(container.id)
+                unneeded = self.store.layers.release(container.id)
+        except BaseException:  # it is still there, for another attempt
+            container.state.status = "created" if container.state.started_at == ZERO else "exited"
+            raise
         self._by_id.pop(container.id, None)
         self._by_name.pop(container.name, None)
         for other, alias in self.linked_from(container):

@@ -24,6 +24,7 @@ from labkernel.engine.network.descriptions import Endpoint
 from labkernel.engine.network.network import Network
 from labkernel.engine.network.networks import Networks
 from labkernel.engine.network.ports import requested_ports
+from labkernel.engine.runtime.cgroups import BLOCK_IO_WEIGHT
 from labkernel.engine.runtime.client import Launcher, Started, StartFailed
 from labkernel.engine.timestamps import rfc3339
 from labkernel.engine.volumes import Volumes
@@ -466,12 +467,24 @@ class Lifecycle:
         self._save(container)
         self.publish(container, "unpause")
 
+    def unenforceable(self, container: Container) -> list[str]:
+        """A warning for each of its limits that cannot be enforced. What dockerd discards besides, is
+        discarded.
+        """
+        warnings = self._launcher.unenforceable(resources(container.host_config))
+        if BLOCK_IO_WEIGHT in warnings:
+            container.host_config["BlkioWeight"] = 0
+            self._save(container)
+        return warnings
+
     async def update(self, container: Container, changed: Mapping[str, Any]) -> list[str]:
         """Change fields of HostConfig, limits or the restart policy; returns warnings, of these fields only.
 
         Raises System when the kernel refuses a limit; HostConfig stays as it was then.
         """
         warnings = self._launcher.unenforceable(resources({**HOST_CONFIG, **changed}))
+        if BLOCK_IO_WEIGHT in warnings:
+            changed = {field: value for field, value in changed.items() if field != "BlkioWeight"}
         async with container.lock:
             if container.state.running:
                 known = self._launcher.unenforceable(resources(container.host_config))

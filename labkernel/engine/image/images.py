@@ -253,7 +253,7 @@ class Images:
     def forget(self, image_id: str) -> Strings:
         """Remove an image and its names, and the layers that only it had; gives the chain_ids of those. The
         rules for doing so are `deletion`'s. Raises Conflict for one that is held."""
-        with self._database.transaction():
+        with self._database.transaction(freeing=True):
             if self.is_held(image_id):
                 raise deletion.held(image_id)
             self._database.execute("DELETE FROM images WHERE id = ?", (image_id,))

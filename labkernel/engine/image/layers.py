@@ -286,7 +286,7 @@ class Layers:
 
     def release(self, holder: str) -> bool:
         """End a holder's claims; whether there may be layers now that `collect` would remove."""
-        with self._database.transaction():
+        with self._database.transaction(freeing=True):
             held = self._database.rows("SELECT chain_id FROM layer_holds WHERE holder = ?", (holder,))
             self._database.execute("DELETE FROM layer_holds WHERE holder = ?", (holder,))
             # Mostly the image is still there, and nothing else has to be looked at.
@@ -316,7 +316,7 @@ class Layers:
         """Remove layers that no image, holder or unfinished image needs. Gives their chain_ids, top first."""
         removed: list[tuple[str, str]] = []
         blobs: set[str] = set()
-        with self._database.transaction():
+        with self._database.transaction(freeing=True):
             wanted = set(self._fresh)
             wanted.update(row[0] for row in self._database.rows("SELECT chain_id FROM images"))
             wanted.update(row[0] for row in self._database.rows("SELECT chain_id FROM layer_holds"))

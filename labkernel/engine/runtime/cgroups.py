@@ -337,7 +337,8 @@ class Cgroups:
             self._limit(plan, directories.get(controller), controller, name, value)
 
     def _limit(self, plan: Plan, directory: str | None, controller: str, name: str, value: str) -> None:
-        if directory is not None and controller in self.controllers:
+        there = directory is not None and controller in self.controllers
+        if there and not (name in WEIGHTS and self._lacks(controller, name)):
             plan["write"].append([f"{directory}/{name}", value, SOFT.get(name, "")])
         elif controller != "devices":
             # (Without the devices controller a container is limited as its user is, who can make no nodes.)
@@ -345,8 +346,15 @@ class Cgroups:
             if warning not in plan["warnings"]:
                 plan["warnings"].append(warning)
 
+    def _lacks(self, controller: str, name: str) -> bool:
+        """Whether the kernel has no such file: weights are there only with a scheduler that heeds them."""
+        top = self.v2 or self.v1.get(controller)
+        return top is None or not (top / name).exists()
 
+
+WEIGHTS = ("blkio.weight", "io.bfq.weight")
 _LACKING = "or the cgroup is not mounted."
+BLOCK_IO_WEIGHT = f"Your kernel does not support Block I/O weight {_LACKING} Weight discarded."
 #: What is said for a limit whose controller is missing, by controller or by file, in Docker's words.
 MISSING = {
     "memory": f"Your kernel does not support memory limit capabilities {_LACKING} Limitation discarded. "
@@ -358,8 +366,8 @@ MISSING = {
     "cpu.weight": f"Your kernel does not support CPU shares {_LACKING} Shares discarded.",
     "cpuset": f"Your kernel does not support cpuset {_LACKING} CPUset discarded.",
     "pids": f"Your kernel does not support PIDs limit capabilities {_LACKING} PIDs limit discarded.",
-    "blkio": f"Your kernel does not support Block I/O weight {_LACKING} Weight discarded.",
-    "io": f"Your kernel does not support Block I/O weight {_LACKING} Weight discarded.",
+    "blkio": BLOCK_IO_WEIGHT,
+    "io": BLOCK_IO_WEIGHT,
     **io_limits.MISSING,
 }
 #: Limits that some kernels have not: a warning instead of a failed start, in Docker's words where it has
@@ -372,8 +380,6 @@ SOFT = {
     "memory.swappiness": f"Your kernel does not support memory swappiness capabilities {_LACKING} "
     "Memory swappiness discarded.",
     "memory.oom_control": "Your kernel does not support OomKillDisable. OomKillDisable discarded.",
-    "blkio.weight": MISSING["blkio"],
-    "io.bfq.weight": MISSING["io"],
 }
 
 

@@ -167,6 +167,9 @@ def updating_field_by_field(api: Recorder) -> None:
     """Of a container that runs and of one that does not."""
     api.run("runs", "sleep", "1000", HostConfig={"Memory": 67108864})
     api.create("made")
+    weighed = {"Image": "busybox", "HostConfig": {"BlkioWeight": 300}}
+    api.post("made with a weight", "/containers/create?name=weighed", weighed)
+    api.note("its weight", api.need("GET", "/containers/weighed/json").json()["HostConfig"]["BlkioWeight"])
     for name, body in {
         "nothing": {},
         "shares": {"CpuShares": 300},
@@ -186,6 +189,7 @@ def updating_field_by_field(api: Recorder) -> None:
         "processes": {"PidsLimit": 40},
         "any number of processes": {"PidsLimit": -1},
         "weight out of range": {"BlkioWeight": 3},
+        "weight": {"BlkioWeight": 300},
         "policy": {"RestartPolicy": {"Name": "on-failure", "MaximumRetryCount": 3}},
         "policy with a count": {"RestartPolicy": {"Name": "always", "MaximumRetryCount": 3}},
         "negative count": {"RestartPolicy": {"Name": "on-failure", "MaximumRetryCount": -1}},
@@ -197,10 +201,13 @@ def updating_field_by_field(api: Recorder) -> None:
         for container in ("runs", "made"):
             api.post(f"{name}, {container}", f"/containers/{container}/update", body)
             shown = api.need("GET", f"/containers/{container}/json").json()["HostConfig"]
-            keys = ("Memory", "MemorySwap", "MemoryReservation", "NanoCpus", "PidsLimit", "RestartPolicy")
+            keys = ("Memory", "MemorySwap", "MemoryReservation", "NanoCpus", "PidsLimit", "BlkioWeight")
             api.note(
                 f"{container} after {name}",
-                {key: shown[key] for key in (*keys, "CpuShares", "CpuPeriod", "CpuQuota", "CpusetCpus")},
+                {
+                    key: shown[key]
+                    for key in (*keys, "RestartPolicy", "CpuShares", "CpuPeriod", "CpuQuota", "CpusetCpus")
+                },
             )
 
 
