@@ -93,6 +93,9 @@ class BuildContext:
 
     # --- the tree
 
+    def require(self) -> None:
+        """Raises InvalidParameter if there is none to copy from."""
+
     def find(self, path: str) -> Found | None:
         stack: list[tuple[str, _Node]] = [("", self._top)]
         parts = path.split("/")[::-1]

@@ -65,6 +65,8 @@ def select(
 ) -> list[Source]:
     """The files that the source words mean, in order. Raises InvalidParameter in Docker's words."""
     try:
+        if isinstance(tree, BuildContext):
+            tree.require()
         if keeps_parents:
             found = [_directory(*with_parents(tree, path), "") for path in paths]
         else:
@@ -79,6 +81,8 @@ def select(
 
 def source_at(tree: SourceTree, path: str) -> Source:
     """The file or directory at a path, wildcards having no meaning. Raises InvalidParameter."""
+    if isinstance(tree, BuildContext):
+        tree.require()
     return _source(tree, path, False)
 
 

@@ -9,7 +9,6 @@ import asyncio
 import re
 import tempfile
 from pathlib import Path
-from typing import NoReturn
 
 from labkernel.engine.build import web
 from labkernel.engine.build.context import BuildContext
@@ -38,7 +37,7 @@ class _DockerfileAlone(BuildContext):
     def read(self, path: str) -> bytes | None:
         return None if path.endswith(".dockerignore") else self._text
 
-    def find(self, path: str) -> NoReturn:
+    def require(self) -> None:
         raise InvalidParameter(
             "missing build context",
             hint="a Dockerfile's address gives no files; one of an archive or of git does",
