@@ -10,7 +10,7 @@ import json
 import posixpath
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, TypeGuard, cast
 
 from labkernel.engine.distribution import manifests
 from labkernel.engine.errors import InvalidParameter
@@ -19,7 +19,7 @@ from labkernel.engine.image.changeset import Limit
 from labkernel.engine.image.compression import decompressed, detect
 from labkernel.engine.image.platforms import own_platform
 from labkernel.engine.image.reference import Reference, parse_reference
-from labkernel.engine.image.saving import IMAGE_NAME, REF_NAME, blob_path
+from labkernel.engine.image.saving import CONFIG, IMAGE_NAME, REF_NAME, blob_path
 from labkernel.engine.image.tarformat import HARD_LINK, REGULAR, SYMLINK, TarReader
 
 if TYPE_CHECKING:
@@ -169,7 +169,10 @@ class _Archive:
             items = _objects(
                 index.get("manifests") if isinstance(index, dict) else None, "index.json: manifests"
             )
-            return [image for item in items for image in self._oci_images(item, 0)]
+            images = [image for item in items for image in self._oci_images(item, 0)]
+            if items and not images:
+                raise InvalidParameter("invalid image archive: there is no image among its manifests")
+            return images
         raise InvalidParameter(
             "invalid image archive: neither manifest.json nor index.json is in it",
             hint="a root file system without an image's documents is read by docker import",
@@ -198,7 +201,9 @@ class _Archive:
         return _ArchivedImage(self._bytes(config), layers, [parse_reference(name) for name in names])
 
     def _oci_images(self, descriptor: dict[str, Any], depth: int) -> list[_ArchivedImage]:
-        """The images of a manifest, or of this machine's manifest in an index."""
+        """The image of a manifest, or of this machine's manifest in an index; none where it describes
+        something else, such as a signature.
+        """
         document = self._parse("manifest", self._blob(descriptor))
         if not isinstance(document, dict):
             raise InvalidParameter("invalid image archive: a manifest is not an object")
@@ -209,9 +214,9 @@ class _Archive:
             names = {"annotations": descriptor.get("annotations") or chosen.get("annotations")}
             return self._oci_images(chosen | names, depth + 1)
         config = document.get("config")
+        if document.get("artifactType") or not _is_image(config):
+            return []
         layers = _objects(document.get("layers"), "manifest: layers")
-        if not isinstance(config, dict):
-            raise InvalidParameter("invalid image archive: manifest: no config")
         return [
             _ArchivedImage(
                 self._blob(config),
@@ -226,6 +231,13 @@ class _Archive:
         if image_config.digest(data) != digest:
             raise InvalidParameter(f"invalid image archive: blob {digest} is damaged")
         return data
+
+
+def _is_image(config: Any) -> TypeGuard[dict[str, Any]]:
+    """Whether a manifest with this configuration is an image's (image-spec, manifest.md: what has another
+    type is an artifact); old ones do not say.
+    """
+    return isinstance(config, dict) and config.get("mediaType") in (CONFIG, manifests.DOCKER_CONFIG, None, "")
 
 
 def _annotated_names(annotations: object) -> list[Reference]:
