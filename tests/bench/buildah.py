@@ -29,6 +29,10 @@ class Buildah:
         for name, text in files.items():
             (self._place / "context" / name).write_text(text)
 
+    def unpack(self, tar: Path) -> None:
+        """Make what is in a tar the build context."""
+        subprocess.run(["tar", "-xf", tar, "-C", self._place / "context"], check=True)
+
     def build(self, *, nocache: bool = False) -> float:
         """Seconds that a build of the context takes."""
         command = ["--layers", "--pull-never", "--isolation=oci", "--runtime=runc", "--tag=bench"]

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import io
-import random
 import subprocess
 import sys
-import tarfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from tests.bench.builds import independent_stages, many_steps, one_file_change
+from tests.bench.builds import cached_rebuild, copy_tree, independent_stages, many_steps, one_file_change
 from tests.bench.grading import plain_notebooks
 from tests.bench.measure import Row, alternated, seconds
 from tests.bench.places import Crun
 from tests.bench.registry import push_and_pull
-from tests.differential.scenarios.files import archive
 from tests.support.daemons import Daemon
 
 Daemons = dict[str, Daemon]
@@ -52,82 +48,6 @@ def stock_client(daemons: Daemons, place: Path) -> list[Row]:
 
     samples = alternated(15, {name: lambda d=daemon: once(d) for name, daemon in daemons.items()})
     return [Row("docker run --rm busybox true", samples, goals={"dockerd": 10})]
-
-
-_STEPS = "".join(f"RUN echo {number} > /{number}\nCOPY file /file{number}\n" for number in range(5))
-
-
-def cached_rebuild(daemons: Daemons, place: Path) -> list[Row]:
-    context = archive({"Dockerfile": f"FROM busybox\n{_STEPS}", "file": "text\n" * 1000})
-    samples = alternated(10, {name: lambda d=daemon: _build(d, context) for name, daemon in daemons.items()})
-    return [Row("rebuild, nothing changed, 10 steps", samples, goals={"dockerd": 5})]
-
-
-def run_steps(daemons: Daemons, place: Path) -> list[Row]:
-    """Ten RUN true without the cache; the time of one."""
-    context = archive({"Dockerfile": "FROM busybox\n" + "RUN true\n" * 10})
-
-    def once(daemon: Daemon) -> float:
-        return _build(daemon, context, nocache=True) / 10
-
-    samples = alternated(3, {name: lambda d=daemon: once(d) for name, daemon in daemons.items()})
-    return [Row("RUN true, each step", samples, goals={"dockerd": 5})]
-
-
-def copy_tree(daemons: Daemons, place: Path) -> list[Row]:
-    """COPY of 250 MB in 12,000 files. The context is a tar made before: the client is not measured."""
-    context = place / "context.tar"
-    _write_tree(context, files=12_000, folders=1_390, total=250_000_000)
-
-    def once(daemon: Daemon, *, nocache: bool) -> float:
-        with context.open("rb") as body:
-            return _build(daemon, body, nocache=nocache)
-
-    cold = {name: lambda d=daemon: once(d, nocache=True) for name, daemon in daemons.items()}
-    first = alternated(2, cold, warm_up=0)
-    again = alternated(3, {name: lambda d=daemon: once(d, nocache=False) for name, daemon in daemons.items()})
-    context.unlink()
-    return [
-        Row("COPY of 250 MB in 12,000 files", first, goals={"dockerd": 5}),
-        Row("the same, cached", again, goals={"dockerd": 5}),
-    ]
-
-
-def _build(daemon: Daemon, context: bytes | io.BufferedReader, *, nocache: bool = False) -> float:
-    client = daemon.client(timeout=300).api
-    body = io.BytesIO(context) if isinstance(context, bytes) else context
-
-    def build() -> None:
-        messages = client.build(
-            fileobj=body, custom_context=True, nocache=nocache, rm=True, tag="bench", decode=True
-        )
-        last = [message for message in messages if "stream" in message or "error" in message][-1]
-        assert "Successfully tagged" in last.get("stream", ""), last
-
-    taken = seconds(build)
-    client.close()
-    return taken
-
-
-def _write_tree(path: Path, *, files: int, folders: int, total: int) -> None:
-    """A context whose Dockerfile copies it: a tree of random files, most of them small."""
-    random.seed(0)
-    sizes = [random.paretovariate(1.2) for _ in range(files)]
-    scale = total / sum(sizes)
-    names = [f"tree/{number % 37}/{number}" for number in range(folders)]
-    with tarfile.open(path, "w") as tar:
-
-        def add(name: str, data: bytes | None) -> None:
-            member = tarfile.TarInfo(name)
-            member.type, member.mode = (tarfile.DIRTYPE, 0o755) if data is None else (tarfile.REGTYPE, 0o644)
-            member.size = len(data or b"")
-            tar.addfile(member, io.BytesIO(data or b""))
-
-        add("Dockerfile", b"FROM busybox\nCOPY tree /tree\n")
-        for name in ["tree", *(f"tree/{number}" for number in range(37)), *names]:
-            add(name, None)
-        for number, size in enumerate(sizes):
-            add(f"{names[number % folders]}/file{number}", random.randbytes(int(size * scale)))
 
 
 def idle_containers(daemons: Daemons, place: Path, count: int = 100) -> list[Row]:
@@ -185,7 +105,6 @@ ROWS = {
     "api": api_round,
     "client": stock_client,
     "cached": cached_rebuild,
-    "run": run_steps,
     "stages": independent_stages,
     "steps": many_steps,
     "change": one_file_change,
