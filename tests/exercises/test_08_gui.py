@@ -88,7 +88,7 @@ def xhost(screen: Screen, word: str) -> None:
         change_access(connection, word)
 
 
-@pytest.mark.parametrize("name", ["engine", "user_engine", "dockerd"])
+@pytest.mark.parametrize("name", ["user_engine", "dockerd"])
 def test_solution(
     name: str, images_archive: Path, desk: Callable[..., Desk], request: pytest.FixtureRequest
 ) -> None:

@@ -7,6 +7,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.grading.conftest import Grader
 from tests.grading.submitted import ASSIGNMENT, CHECKS, POINTS, RIGHT, answered, as_given, write_notebook
 
@@ -124,6 +126,7 @@ def graded(grader: Grader, out: str) -> tuple[dict[str, Any], list[dict[str, str
         return results, list(csv.DictReader(file))
 
 
+@pytest.mark.parametrize("grader", ["user_engine"], indirect=True)
 def test_twelve(grader: Grader) -> None:
     write_submissions(grader.place / "submissions")
     grader.give(grader.place)
