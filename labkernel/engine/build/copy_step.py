@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextlib import AsyncExitStack
-from pathlib import Path
 
 from labkernel.engine.build import container_config
 from labkernel.engine.build.copying import Heredocs, Source, combined_key, copy, select
@@ -24,9 +23,9 @@ from labkernel.engine.errors import InvalidParameter
 
 
 async def copy_step(at: Position, step: Copy) -> None:
-    async with temporary(at.common.store) as place, AsyncExitStack() as opened:
+    async with AsyncExitStack() as opened:
         sources = [
-            *await _sources(at, step, place, opened),
+            *await _sources(at, step, opened),
             *Heredocs({h.name: h.text.encode("utf-8", "replace") for h in step.heredocs}).sources(),
         ]
         name = step.node.name
@@ -57,7 +56,7 @@ async def copy_step(at: Position, step: Copy) -> None:
         await at.in_new_layer(command, change)
 
 
-async def _sources(at: Position, step: Copy, place: Path, opened: AsyncExitStack) -> list[Source]:
+async def _sources(at: Position, step: Copy, opened: AsyncExitStack) -> list[Source]:
     name = step.node.name
     if step.stage:
         tree = Remembering(await at.tree(step.stage))
@@ -70,10 +69,9 @@ async def _sources(at: Position, step: Copy, place: Path, opened: AsyncExitStack
             exclude=step.exclude,
         )
     found: list[Source] = []
-    for number, source in enumerate(step.sources):
-        directory = place / str(number)
+    for source in step.sources:
         if is_git_source(source):
-            directory.mkdir()
+            directory = await opened.enter_async_context(temporary(at.common.store))
             found += await git_source(step, source, directory, at.common.store, opened)
         elif not is_url(source):
             if step.checksum:
@@ -90,7 +88,7 @@ async def _sources(at: Position, step: Copy, place: Path, opened: AsyncExitStack
         elif step.is_add:
             if step.checksum:
                 check_checksum(step.checksum)
-            directory.mkdir()
+            directory = await opened.enter_async_context(temporary(at.common.store))
             found.append(
                 await download(
                     source,

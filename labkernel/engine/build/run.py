@@ -51,25 +51,29 @@ class Text:
             self._emit(text)
 
 
-def command(step: Run, state: ConfigState, place: Path) -> tuple[list[str], list[str], list[FileMount]]:
-    """The words to execute; what history and cache need beside them; the files that the step sees.
+def command(step: Run, state: ConfigState) -> tuple[list[str], list[str]]:
+    """The words to execute; the script that is a file of its own (`script_mount`), for history and cache.
 
     Here-documents are the script itself, or input for the command before them.
     """
     if not step.heredocs or not step.is_shell:
-        return command_line(step, state), [], []
+        return command_line(step, state), []
     first = step.heredocs[0]
     if parse_heredoc(step.arguments[0]) is None:
         # `python3 <<EOF`: the shell reads it as a shell does.
         text = step.arguments[0] + "".join(f"\n{h.content}{h.name}" for h in step.heredocs)
-        return [*state.shell, text], [], []
+        return [*state.shell, text], []
     if not first.text.startswith("#!"):
-        return [*state.shell, first.text], [], []
+        return [*state.shell, first.text], []
+    return [posixpath.join(_SCRIPT_DIRECTORY, first.name)], [first.text]
+
+
+def script_mount(inside: str, text: str, place: Path) -> FileMount:
+    """The file that a step sees as its script."""
     script = place / "script"
-    script.write_text(first.text, encoding="utf-8", errors="replace")
+    script.write_text(text, encoding="utf-8", errors="replace")
     script.chmod(0o755)
-    inside = posixpath.join(_SCRIPT_DIRECTORY, first.name)
-    return [inside], [first.text], [FileMount(script, inside)]
+    return FileMount(script, inside)
 
 
 def recorded(args: list[str], given: Mapping[str, str], arguments: BuildArguments) -> list[str]:

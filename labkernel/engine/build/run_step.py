@@ -11,7 +11,7 @@ from labkernel.engine.build.interface import RunFailed, RunStep
 from labkernel.engine.build.mounting import MountPoints, mount_sources, mounted
 from labkernel.engine.build.position import Position
 from labkernel.engine.build.private_mounts import private_mounts
-from labkernel.engine.build.run import Tail, Text, command, recorded
+from labkernel.engine.build.run import Tail, Text, command, recorded, script_mount
 from labkernel.engine.build.steps import new_container_id, short_id
 from labkernel.engine.build.threads import in_thread, temporary
 from labkernel.engine.build.workdir import make_workdir
@@ -21,18 +21,20 @@ from labkernel.engine.errors import InvalidParameter
 async def run_step(at: Position, step: Run) -> None:
     common, state = at.common, at.state
     arguments = state.arguments.for_environment(state.env)
-    async with temporary(common.store) as place, AsyncExitStack() as held:
-        args, script, mounts = command(step, state, place)
+    async with AsyncExitStack() as held:
+        args, script = command(step, state)
         shown, binds = await mount_sources(step, at.tree, common.caches.known)
         shown_files = [
             (mount, source)
             for mount, source in zip(step.mounts, binds, strict=True)
             if mount.type == "bind" and source is not None
         ]
-        await in_thread(common.recorder.binding, at.record, shown_files)
+        if shown_files:
+            await in_thread(common.recorder.binding, at.record, shown_files)
         recorded_command = recorded([*shown, *args, *script], arguments, state.arguments)
         if await at.from_cache(recorded_command):
             return
+        place = await held.enter_async_context(temporary(common.store))
         upper, work = place / "upper", place / "work"
         upper.mkdir(mode=0o755)
         work.mkdir(mode=0o700)
@@ -42,6 +44,7 @@ async def run_step(at: Position, step: Run) -> None:
         points = MountPoints(at.rootfs(upper), upper)
         workdir = state.config["WorkingDir"]
         paths = await common.caches.directories(step.mounts, binds, place, held, common.context_files)
+        mounts = [script_mount(args[0], text, place) for text in script]
         mounts += await in_thread(mounted, step.mounts, paths, points, workdir)
         private = await held.enter_async_context(
             private_mounts(
