@@ -236,7 +236,8 @@ class Images:
 
         def hold(image: Image) -> Image:
             with self._database.transaction():
-                self.get(image.id)
+                if not self.has(image.id):
+                    raise NotFound(f"No such image: {image.id}")
                 self._held[image.id] += 1
                 held.append(image.id)
             return image
