@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import functools
 import http.server
 import os
@@ -73,6 +74,17 @@ class Site:
 
 
 class _Handler(http.server.SimpleHTTPRequestHandler):
+    """What is in the folder `private` is for who knows that me's password is pass-word."""
+
+    def do_GET(self) -> None:
+        known = "Basic " + base64.b64encode(b"me:pass-word").decode()
+        if self.path.startswith("/private/") and self.headers.get("Authorization") != known:
+            self.send_response(401)
+            self.send_header("WWW-Authenticate", 'Basic realm="private"')
+            self.end_headers()
+            return
+        super().do_GET()
+
     def log_message(self, *_: object) -> None:
         pass
 

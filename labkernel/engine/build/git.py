@@ -17,6 +17,7 @@ import shutil
 import signal
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
@@ -35,6 +36,7 @@ _KEPT = 4000
 _WEB = ("http://", "https://")
 _TRANSPORTS = (*_WEB, "git://", "ssh://", "git@")
 _COMMIT = re.compile("[0-9a-f]{7,40}")
+_WHOLE = re.compile("^(?:[0-9a-f]{40}|[0-9a-f]{64})$", re.MULTILINE)
 
 # Without a template there are no hooks to begin with. A fetch of few objects would unpack them.
 _SETTINGS = """\
@@ -117,14 +119,20 @@ def git_address(text: str) -> GitAddress:
     return GitAddress(remote, ref, "/".join(parts))
 
 
-def without_credentials(text: str, remote: str) -> str:
-    """A text in which the remote's password does not appear."""
-    parts = urlsplit(remote) if remote.startswith(_TRANSPORTS[:-1]) else None
-    if parts is None or "@" not in parts.netloc or ":" not in parts.netloc.rpartition("@")[0]:
-        return text
+def without_credentials(remote: str) -> tuple[str, str]:
+    """A remote on the web without its user and password, and with them as git-credential-store(1) keeps them,
+    "" if there are none. Raises System."""
+    if not remote.startswith(_WEB):
+        return remote, ""
+    try:
+        parts = urlsplit(remote)
+    except ValueError as error:
+        raise System(f'parse "{remote}": {error}') from None
     user, _, host = parts.netloc.rpartition("@")
-    shown = urlunsplit(parts._replace(netloc=f"{user.partition(':')[0]}:xxxxx@{host}"))
-    return text.replace(remote, shown).replace(user.partition(":")[2], "xxxxx")
+    if not user:
+        return remote, ""
+    known = user if ":" in user else f"{user}:"  # a token that stands alone
+    return urlunsplit(parts._replace(netloc=host)), f"{parts.scheme}://{known}@{host}"
 
 
 async def check_out(address: GitAddress, place: Path, *, keep_git: bool = False) -> Checkout:
@@ -136,9 +144,10 @@ async def check_out(address: GitAddress, place: Path, *, keep_git: bool = False)
     """
     top = place / "repository"
     top.mkdir()
-    git = _Git(address.remote, place)
+    remote, credentials = without_credentials(address.remote)
+    git = _Git(place, credentials)
     await git.run("init", "--quiet", failed="failed to init repo")
-    await git.run("remote", "add", "origin", address.remote, failed="failed add origin repo")
+    await git.run("remote", "add", "origin", remote, failed="failed add origin repo")
     names = await _fetch(git, address)
     ref = address.ref or "HEAD"
     await git.run("checkout", "--quiet", "--detach", names[0], failed=f"error checking out {ref}")
@@ -146,8 +155,6 @@ async def check_out(address: GitAddress, place: Path, *, keep_git: bool = False)
     await git.run_shallow(*submodules, failed="error initializing submodules")
     time_of_commit = await git.run("show", "--no-patch", "--format=%ct", names[0])
     if keep_git and not address.directory:
-        shown = without_credentials(address.remote, address.remote)
-        await git.run("remote", "set-url", "origin", shown)
         await in_thread(_make_plain, top / ".git")
     else:
         await in_thread(_remove_git, top)
@@ -175,19 +182,23 @@ async def _fetch(git: _Git, address: GitAddress) -> tuple[str, ...]:
         failed=f"error checking out {ref}",
     )
     tag = await git.run("rev-parse", "--verify", "--end-of-options", found)
-    return tuple(dict.fromkeys([names.strip(), tag.strip()]))
+    # Warnings may stand around them.
+    return tuple(dict.fromkeys(_WHOLE.findall(said)[-1] for said in (names, tag)))
 
 
 class _Git:
     """The machine's git on a repository that is trusted in nothing."""
 
-    def __init__(self, remote: str, place: Path) -> None:
-        self._remote = remote
+    def __init__(self, place: Path, credentials: str) -> None:
         self._place = place
         self._deadline = time.monotonic() + LONGEST
         home = place / "home"
         home.mkdir()
-        (home / ".gitconfig").write_text(_SETTINGS)
+        # Apart from the address they are in no argument, message or .git, and go to their own host only.
+        store = home / "credentials"
+        store.touch(0o600)
+        store.write_text(f"{credentials}\n")
+        (home / ".gitconfig").write_text(_SETTINGS + f"[credential]\n\thelper = store --file={store}\n")
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("GIT_", "XDG_"))}
         authorities = os.environ.get("GIT_SSL_CAINFO") or os.environ.get("SSL_CERT_FILE")
         self._environment = {
@@ -230,11 +241,11 @@ class _Git:
         finally:
             reading.cancel()
             if process.returncode is None:
-                os.killpg(process.pid, signal.SIGKILL)  # its helpers as well
+                with suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)  # its helpers as well
                 await process.wait()
         if code:
-            message = f"{failed}: {said}: exit status {code}"
-            raise System(without_credentials(message, self._remote), hint=_hint(said))
+            raise System(f"{failed}: {said}: exit status {code}", hint=_hint(said))
         await self._check()
         return said
 

@@ -114,7 +114,10 @@ async def _agent(path: Path, agent: str) -> asyncio.Server:
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(OSError):
             to_agent = await asyncio.open_unix_connection(agent)
-            await asyncio.gather(_copy(reader, to_agent[1]), _copy(to_agent[0], writer))
+            try:
+                await asyncio.gather(_copy(reader, to_agent[1]), _copy(to_agent[0], writer))
+            finally:
+                to_agent[1].close()
         writer.close()
 
     # A socket's path is short (unix(7)); that of its directory need not be.
@@ -122,15 +125,16 @@ async def _agent(path: Path, agent: str) -> asyncio.Server:
     directory = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         listening.bind(f"/proc/self/fd/{directory}/{path.name}")
+    except OSError:
+        listening.close()
+        raise
     finally:
         os.close(directory)
     return await asyncio.start_unix_server(serve, sock=listening)
 
 
 async def _copy(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
-    try:
-        while data := await source.read(_CHUNK):
-            target.write(data)
-            await target.drain()
-    finally:
-        target.close()
+    while data := await source.read(_CHUNK):
+        target.write(data)
+        await target.drain()
+    target.write_eof()

@@ -41,7 +41,7 @@ class Stages:
                 messages, task = self._messages[index], self._tasks[index]
                 await messages.begin()
                 await asyncio.wait({task})
-                if task.cancelled() and self._failed is not None:
+                if self._failed not in (None, self._plan.stages[index]) and _came_to_nothing(task):
                     messages.line(f" ---> Not finished: {self._failed.title} has failed")
                 else:
                     image = task.result()
@@ -78,3 +78,7 @@ class Stages:
         for index, task in self._tasks.items():
             if index != but:
                 task.cancel()
+
+
+def _came_to_nothing(task: asyncio.Task[Image | None]) -> bool:
+    return task.cancelled() or task.exception() is not None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from contextvars import ContextVar
 from pathlib import Path
 from typing import ParamSpec, TypeVar
@@ -44,7 +44,9 @@ async def in_thread(function: Callable[P, T], *args: P.args, **keywords: P.kwarg
         return await asyncio.shield(task)
     except asyncio.CancelledError:
         stop.set()
-        await asyncio.wait({task})
+        while not task.done():  # cancelled once more, it waits all the same
+            with suppress(asyncio.CancelledError):
+                await asyncio.wait({task})
         task.exception()  # nobody's: Stopped, mostly
         raise
 

@@ -112,7 +112,9 @@ def test_passwords_stay_out_of_the_image(
     workshop: Workshop, site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("no_proxy", "127.0.0.1")
-    address = f"http://me:pass-word@127.0.0.1:{site.port}/project.git"
+    site.git("clone", "--quiet", "--bare", "project.git", "private/project.git")
+    site.git("-C", "private/project.git", "update-server-info")
+    address = f"http://me:pass-word@127.0.0.1:{site.port}/private/project.git"
     built = workshop.build("FROM busybox\nARG A\nADD --keep-git-dir $A /r\n", build_args={"A": address})
     for directory in workshop.store.layers.directories(built.image.chain_id)[:1]:
         for path in Path(directory).rglob("*"):

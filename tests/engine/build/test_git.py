@@ -54,15 +54,23 @@ def test_refused_addresses(text: str, message: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("remote", "shown"),
+    ("remote", "alone", "credentials"),
     [
-        ("https://me:pass@h/x.git", "https://me:xxxxx@h/x.git"),
-        ("https://me@h/x.git", "https://me@h/x.git"),
-        ("git@h:me/x.git", "git@h:me/x.git"),
+        ("https://me:pass@h/x.git", "https://h/x.git", "https://me:pass@h"),
+        ("http://token@h:81/x.git", "http://h:81/x.git", "http://token:@h:81"),
+        ("https://token:@h/x.git", "https://h/x.git", "https://token:@h"),
+        ("https://h/x.git", "https://h/x.git", ""),
+        ("ssh://me@h/x.git", "ssh://me@h/x.git", ""),
+        ("git@h:me/x.git", "git@h:me/x.git", ""),
     ],
 )
-def test_passwords_are_not_shown(remote: str, shown: str) -> None:
-    assert without_credentials(f"at {remote}", remote) == f"at {shown}"
+def test_credentials_leave_the_address(remote: str, alone: str, credentials: str) -> None:
+    assert without_credentials(remote) == (alone, credentials)
+
+
+def test_a_remote_that_is_no_address() -> None:
+    with pytest.raises(System, match="parse"):
+        without_credentials("http://[x.git")
 
 
 def checked_out(address: str, place: Path, **options: bool) -> git.Checkout:

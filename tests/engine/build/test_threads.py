@@ -51,3 +51,27 @@ def test_a_copy_stops_where_it_is_cancelled(tmp_path: Path, root: None) -> None:
 def test_work_that_is_wanted_goes_on() -> None:
     stop_if_cancelled()
     assert asyncio.run(in_thread(stop_if_cancelled)) is None  # type: ignore[func-returns-value]
+
+
+def test_who_is_cancelled_twice_waits_all_the_same() -> None:
+    """A stage is, when another fails: what the thread writes to would be removed under it."""
+    begun, may_end, ended = threading.Event(), threading.Event(), threading.Event()
+
+    def work() -> None:
+        begun.set()
+        may_end.wait(10)
+        ended.set()
+
+    async def cancel() -> None:
+        task = asyncio.create_task(in_thread(work))
+        await asyncio.to_thread(begun.wait)
+        for _ in range(3):
+            task.cancel()
+            await asyncio.sleep(0.01)
+        assert not task.done()
+        may_end.set()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert ended.is_set()
+
+    asyncio.run(asyncio.wait_for(cancel(), 30))
