@@ -1,4 +1,4 @@
-"""docker container|image|network|volume|system prune: remove what nothing uses."""
+"""docker builder|container|image|network|volume|system prune: remove what nothing uses."""
 
 from __future__ import annotations
 
@@ -41,6 +41,9 @@ def _prune(client: DockerClient, kind: str, wanted: dict[str, list[str]]) -> tup
             for what, name in entry.items()
         ]
         return (["Deleted Images:", *gone, ""] if gone else []), space
+    if kind == "build":
+        gone = answer.get("CachesDeleted") or []
+        return (["Deleted build cache objects:", *gone, ""] if gone else []), space
     title = {"containers": "Containers", "networks": "Networks", "volumes": "Volumes"}[kind]
     gone = answer.get(f"{title}Deleted") or []
     return ([f"Deleted {title}:", *gone, ""] if gone else []), space
@@ -54,6 +57,12 @@ def prune_containers(client: DockerClient, invocation: Invocation, console: Cons
     if not confirm("This will remove all stopped containers.", invocation, console):
         return Text()
     return _report(*_prune(client, "containers", filters(invocation.options["filter"])))
+
+
+def prune_builds(client: DockerClient, invocation: Invocation, console: Console) -> Result:
+    if not confirm("This will remove all dangling build cache.", invocation, console):
+        return Text()
+    return _report(*_prune(client, "build", filters(invocation.options["filter"])))
 
 
 def prune_images(client: DockerClient, invocation: Invocation, console: Console) -> Result:
@@ -119,6 +128,7 @@ def _flags(*more: Flag) -> tuple[Flag, ...]:
     return (_FORCE, _FILTER, *more)
 
 
+BUILDS = Command("prune", "[OPTIONS]", "Remove what builds cached", prune_builds, _flags(), (0, 0))
 CONTAINERS = Command(
     "prune", "[OPTIONS]", "Remove all stopped containers", prune_containers, _flags(), (0, 0)
 )

@@ -81,6 +81,7 @@ COMMANDS: dict[str, Command] = {
 }
 
 GROUPS: dict[str, Group] = {
+    "builder": Group("builder", "Work with builds", {"build": build.BUILD, "prune": prune.BUILDS}),
     "container": Group(
         "container",
         "Work with containers",

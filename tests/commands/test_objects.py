@@ -138,3 +138,9 @@ def test_figures_of_stats() -> None:
     ) == (60, 200)
     entries = [{"op": "Read", "value": 1}, {"op": "write", "value": 2}, {"op": "read", "value": 4}]
     assert block_io({"io_service_bytes_recursive": entries}) == (5, 2)
+
+
+def test_pruning_what_builds_cached(run: Commands) -> None:
+    assert run("builder", "prune", "-f").printed.startswith("Total reclaimed space: ")
+    with pytest.raises(CommandError):
+        run("builder", "prune")
