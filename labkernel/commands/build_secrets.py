@@ -40,6 +40,8 @@ def secret_headers(client: DockerClient, secrets: Sequence[str], agents: Sequenc
         raise CommandError(
             "--ssh: the engine is on another machine, where the agent's socket is not", hint="use --secret"
         )
+    if sum(map(len, contents.values())) > LARGEST:
+        raise CommandError("secrets too big: 500KB is the most for all of them")
     encoded = {name: base64.b64encode(value).decode() for name, value in contents.items()}
     return {
         **({"X-Labkernel-Build-Secrets": _header(encoded)} if encoded else {}),

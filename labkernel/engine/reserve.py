@@ -34,7 +34,10 @@ class Reserve:
         """Give the room to whoever writes next, if nobody else has any left; whether that was so."""
         with contextlib.suppress(OSError):
             there = os.statvfs(self._path)
-            if there.f_bavail * there.f_frsize < SIZE:
+            room = there.f_bavail * there.f_frsize
+            if room < SIZE:
                 os.truncate(self._path, 0)
                 return True
+            if room > 2 * SIZE and self._path.stat().st_size < SIZE:
+                self.keep()  # others had been quicker to take it
         return False

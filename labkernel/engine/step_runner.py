@@ -136,7 +136,8 @@ class StepRunner:
 
         forwarding = asyncio.ensure_future(forward())
         try:
-            code = await asyncio.shield(started.exited)
+            await asyncio.wait({started.exited})
+            code = started.exited.result()
             await stdio.finish()
             await forwarding
             return code
@@ -144,6 +145,6 @@ class StepRunner:
             forwarding.cancel()
             stdio.untap(tap)
             self._launcher.kill(container_id, signal.SIGKILL)
-            await started.exited
+            await asyncio.wait({started.exited})
             await stdio.finish()
             raise

@@ -47,6 +47,7 @@ _SETTINGS = """\
 	symlinks = true
 [credential]
 	helper =
+	helper = store
 [protocol "ext"]
 	allow = never
 [protocol "file"]
@@ -127,7 +128,7 @@ def without_credentials(remote: str) -> tuple[str, str]:
     try:
         parts = urlsplit(remote)
     except ValueError as error:
-        raise System(f'parse "{remote}": {error}') from None
+        raise System(f"parse the repository's address: {error}") from None
     user, _, host = parts.netloc.rpartition("@")
     if not user:
         return remote, ""
@@ -195,10 +196,10 @@ class _Git:
         home = place / "home"
         home.mkdir()
         # Apart from the address they are in no argument, message or .git, and go to their own host only.
-        store = home / "credentials"
+        store = home / ".git-credentials"
         store.touch(0o600)
         store.write_text(f"{credentials}\n")
-        (home / ".gitconfig").write_text(_SETTINGS + f"[credential]\n\thelper = store --file={store}\n")
+        (home / ".gitconfig").write_text(_SETTINGS)
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("GIT_", "XDG_"))}
         authorities = os.environ.get("GIT_SSL_CAINFO") or os.environ.get("SSL_CERT_FILE")
         self._environment = {

@@ -36,7 +36,8 @@ async def git_source(
             hint="the checksum of a repository is the name of the commit",
         )
     try:
-        checkout = await check_out(git_address(text), place, keep_git=step.keeps_git)
+        address = git_address(text)
+        checkout = await check_out(address, place, keep_git=step.keeps_git)
     except EngineError as error:
         error.message = f"ADD failed: {error.message}"
         raise
@@ -47,7 +48,8 @@ async def git_source(
         )
     tree = opened.enter_context(await in_thread(tree_context, checkout, store))
     found = await in_thread(select, tree, ["/"], instruction="ADD", exclude=step.exclude)
-    if step.keeps_git:
+    if step.keeps_git and not address.directory:
         # What git notes in .git of the same commit is never the same.
-        return [replace(source, key=f"git:{checkout.names[0]}") for source in found]
+        key = f"git:{' '.join((checkout.names[0], *step.exclude))}"
+        return [replace(source, key=key) for source in found]
     return found

@@ -12,8 +12,8 @@ import os
 import posixpath
 import stat
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, nullcontext, suppress
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import AsyncExitStack, contextmanager, suppress
 from pathlib import Path
 
 from labkernel.engine.build.bind_mounts import ContextFiles, KnownSources, bound, write_out
@@ -48,7 +48,12 @@ class CacheMounts:
         files: ContextFiles,
     ) -> list[Path | None]:
         """Where each mount's files are: those of `sources`, or what a cache has kept. They are there, and
-        caches are in use, until `held` is closed."""
+        caches are in use, until `held` is closed.
+
+        One that is `locked` waits for whoever has it. All take locks in the same order, so none waits for
+        ever."""
+        for name in sorted({_name(m) for m in mounts if m.type == "cache" and m.sharing == "locked"}):
+            await held.enter_async_context(self._locks.setdefault(name, asyncio.Lock()))
         return [
             await self._directory(mount, source, place / f"mount-{number}", held, files)
             for number, (mount, source) in enumerate(zip(mounts, sources, strict=True))
@@ -65,7 +70,7 @@ class CacheMounts:
         if mount.type == "tmpfs" or mount.type in PRIVATE:
             return None
         if mount.type == "cache":
-            path = await held.enter_async_context(self._use(mount))
+            path = held.enter_context(self._taken(mount))
             await self._make(path, mount, source)
             return path
         assert source is not None, "a bind has one"
@@ -100,18 +105,10 @@ class CacheMounts:
                 (self._root / name).rename(place / name)
             return sorted(taken), await in_thread(trees.size, place)
 
-    @asynccontextmanager
-    async def _use(self, mount: RunMount) -> AsyncIterator[Path]:
-        """Where a cache is, or will be. `locked` waits for the one who has it, `private`
-        takes another that is free."""
-        name = hashlib.sha256(mount.id.encode()).hexdigest()
-        is_locked = mount.sharing == "locked"
-        async with self._locks.setdefault(name, asyncio.Lock()) if is_locked else nullcontext():
-            with self._taken(mount, name) as found:
-                yield found
-
     @contextmanager
-    def _taken(self, mount: RunMount, name: str) -> Iterator[Path]:
+    def _taken(self, mount: RunMount) -> Iterator[Path]:
+        """Where a cache is, or will be; `private` takes another that is free."""
+        name = _name(mount)
         path, number = self._root / name, 0
         while mount.sharing == "private" and self._users[path]:
             number += 1
@@ -121,6 +118,10 @@ class CacheMounts:
             yield path
         finally:
             self._users[path] -= 1
+
+
+def _name(mount: RunMount) -> str:
+    return hashlib.sha256(mount.id.encode()).hexdigest()
 
 
 class MountPoints:

@@ -76,7 +76,7 @@ class Stages:
 
     def _cancel(self, but: int = -1) -> None:
         for index, task in self._tasks.items():
-            if index != but:
+            if index != but and not task.cancelling():
                 task.cancel()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping
@@ -22,6 +23,7 @@ from labkernel.engine.errors import (
 )
 
 _CHUNK = 1 << 18
+_HEAD = 512  # bytes that `Check` sees at least, if there are as many
 _TIMEOUT = 60.0  # seconds without a byte
 _SHOWN = 500  # characters of what a server says about an error
 
@@ -59,7 +61,9 @@ def fetch(url: str, path: Path, progress: Progress, check: Check | None = None) 
         with urllib.request.urlopen(request, timeout=_TIMEOUT) as answer, path.open("wb") as out:
             headers = answer.headers
             kind, expected = headers.get("Content-Type") or "", int(headers.get("Content-Length") or 0)
-            data = answer.read(_CHUNK)
+            data = b""
+            while len(data) < _HEAD and (more := answer.read1(_CHUNK)):
+                data += more
             if check is not None:
                 check(kind, data)
             while data:
@@ -67,12 +71,12 @@ def fetch(url: str, path: Path, progress: Progress, check: Check | None = None) 
                 done += len(data)
                 progress(done, expected)
                 stop_if_cancelled()
-                data = answer.read(_CHUNK)
+                data = answer.read1(_CHUNK)  # what is there: a slow server can be left at any time
     except urllib.error.HTTPError as error:
         said = error.read(_SHOWN).decode("utf-8", "replace").strip()
         refusal = _KINDS.get(error.code, System)
         raise refusal(f"failed to GET {url} with status {error.code} {error.reason}: {said}") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, http.client.HTTPException) as error:
         reason = getattr(error, "reason", error)
         raise Unavailable(
             f'Get "{url}": {reason}', hint="the address has to be reachable from this machine"

@@ -12,6 +12,7 @@ from labkernel.engine.build.sources import walk
 from labkernel.engine.errors import EngineError
 from labkernel.engine.image.images import Image
 from tests.engine.build.conftest import Workshop
+from tests.engine.build.test_builder import read
 from tests.support.site import COMMIT_TIME, Site
 
 
@@ -106,6 +107,19 @@ def test_errors(workshop: Workshop, site: Site, base: str, step: str, message: s
         workshop.build("FROM busybox\n" + step.format(base=base) + "\n")
     assert message.format(commit=commit) in caught.value.message
     assert caught.value.details["failure"]["line"] == 2
+
+
+def test_a_folder_is_not_the_whole(workshop: Workshop, base: str) -> None:
+    """Of the same commit, with .git and without: none is the other's cache."""
+    whole, folder, left_out = (
+        workshop.build(f"FROM busybox\nADD --keep-git-dir {flags}{base}/project.git{fragment} /r\n").image
+        for flags, fragment in (("", ""), ("", "#:sub"), ("--exclude=file ", ""))
+    )
+    assert read(workshop, whole, "r/file") == b"text\n"
+    assert read(workshop, folder, "r/file") is None
+    assert read(workshop, folder, "r/Dockerfile") == read(workshop, whole, "r/sub/Dockerfile")
+    assert read(workshop, left_out, "r/file") is None
+    assert read(workshop, left_out, "r/.git/HEAD")
 
 
 def test_passwords_stay_out_of_the_image(

@@ -58,6 +58,23 @@ def test_a_stage_goes_on_until_it_needs_another(workshop: Workshop, asks: str) -
     assert read(workshop, built.image, "got") == b"1\n"
 
 
+def test_caches_that_are_locked_by_each_other(workshop: Workshop) -> None:
+    """Named in another order, and twice in one step."""
+
+    def step(*names: str) -> str:
+        mounts = " ".join(
+            f"--mount=type=cache,sharing=locked,id={name},target=/{name}{number}"
+            for number, name in enumerate(names)
+        )
+        return f"RUN {mounts} sleep 0.1; echo {names[0]} > /{names[0]}\n"
+
+    built = workshop.build(
+        f"FROM busybox AS one\n{step('x', 'y', 'x') * 2}FROM busybox AS two\n{step('y', 'x', 'y') * 2}"
+        "FROM busybox\nCOPY --from=one /x /\nCOPY --from=two /y /\n"
+    )
+    assert read(workshop, built.image, "x") + read(workshop, built.image, "y") == b"x\ny\n"
+
+
 def test_the_output_is_in_the_order_of_the_dockerfile(workshop: Workshop) -> None:
     """The second stage is done before the first says anything, and is told of after it all the same."""
     built = workshop.build(

@@ -12,6 +12,7 @@ import pytest
 
 from labkernel.engine.build.threads import in_thread
 from labkernel.engine.build.web import fetch
+from labkernel.engine.errors import Unavailable
 
 
 def test_a_transfer_without_an_end_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -24,7 +25,7 @@ def test_a_transfer_without_an_end_is_left(tmp_path: Path, monkeypatch: pytest.M
             self.end_headers()
             try:
                 for _ in range(1000):  # nobody waits for its end
-                    self.wfile.write(bytes(1 << 16))
+                    self.wfile.write(b"x")  # far from a whole piece
                     time.sleep(0.01)
             except OSError:
                 is_left.set()
@@ -52,3 +53,8 @@ def test_a_transfer_without_an_end_is_left(tmp_path: Path, monkeypatch: pytest.M
         assert is_left.wait(10)
         server.shutdown()
         thread.join()
+
+
+def test_what_is_no_address() -> None:
+    with pytest.raises(Unavailable, match="nonnumeric port"):
+        fetch("http://localhost:abc/x", Path("/nonexistent"), lambda done, expected: None)
