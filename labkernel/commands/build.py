@@ -20,7 +20,7 @@ from labkernel.commands.console import Console
 from labkernel.commands.container_config import environment, labels, ulimit
 from labkernel.commands.errors import CommandError, explain
 from labkernel.commands.flags import integer, many, size, switch, text
-from labkernel.commands.hadolint import Hadolint, check_installed
+from labkernel.commands.hadolint import SYNTAX, Hadolint, check_installed
 from labkernel.commands.http import call, messages
 from labkernel.commands.progress import raise_error, status_line
 from labkernel.commands.results import BuildStep, Built, Result, Text
@@ -101,7 +101,12 @@ def _check(source: BuildSource) -> Result:
         raise CommandError(
             "--check needs a Dockerfile that is at hand", hint="not one in an archive or at a URL"
         )
-    findings = Hadolint(source.dockerfile_text).findings
+    findings = [
+        finding
+        for finding in Hadolint(source.dockerfile_text).findings
+        # It cannot read what comes after a here-document.
+        if finding.code != SYNTAX or "<<" not in source.dockerfile_text
+    ]
     return Text(
         check_text(source.shown_name, source.dockerfile_text, findings),
         data=findings,
@@ -217,6 +222,8 @@ BUILD = Command(
         switch("force-rm", "", "Remove the steps' containers always"),
         switch("squash", "", "Join the new layers to one"),
         many("output", "o", "Write what was built: a directory, or type=local|tar|oci|docker,dest=PATH"),
+        text("progress", "", "Accepted for the docker client's sake: there is one way to show it"),
+        switch("load", "", "Accepted for the docker client's sake: what is built is in the engine"),
         switch("compress", "", "Accepted for the docker client's sake; the context is sent as it is"),
         text("iidfile", "", "Write the image's id to this file"),
         text("platform", "", "Platform to build for, such as linux/amd64"),

@@ -13,6 +13,7 @@ import posixpath
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from typing import Any
 
 from labkernel.engine.build.context import BuildContext, check_inside
@@ -141,11 +142,26 @@ def _without(source: Source, patterns: Dockerignore) -> Source | None:
 
 def _absent_hint(tree: SourceTree, path: str, otherwise: str | None) -> str | None:
     if not isinstance(tree, BuildContext):
-        return otherwise
+        return otherwise or _near_hint(tree, path)
     if rule := tree.ignore.rule(path):
         return f"{path} is excluded by {tree.ignore.name}, line {rule[0]}: {rule[1]}"
     near = tree.nearest(path)
     return f"did you mean {' or '.join(near)}?" if near else otherwise
+
+
+def _near_hint(tree: SourceTree, path: str) -> str:
+    """For a path that is not in the stage or image that --from names."""
+    directory, name = posixpath.split(path)
+    above = tree.find(directory)
+    if above is None or above.file.type != DIRECTORY:
+        return f"there is no folder /{directory} in what --from names: its files are meant, not the context's"
+    names = [posixpath.basename(child.path) for child in tree.children(above)]
+    near = [f"/{posixpath.join(directory, found)}" for found in get_close_matches(name, names)]
+    return (
+        f"did you mean {' or '.join(near)}?"
+        if near
+        else f"what --from names has no /{path}: its files are meant, not the context's"
+    )
 
 
 def combined_key(sources: Sequence[Source]) -> str:

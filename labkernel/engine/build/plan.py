@@ -71,6 +71,10 @@ class Plan:
         """The earlier stage that a name or a number means; None if it is none."""
         return _find(self.stages, name, before)
 
+    def stage_not_yet(self, name: str, index: int) -> Stage | None:
+        """The stage of that name that is this one, or comes after it."""
+        return next((stage for stage in self.stages[index:] if stage.name == name.lower() != ""), None)
+
 
 def make_plan(
     dockerfile: Dockerfile,

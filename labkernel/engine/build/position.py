@@ -145,6 +145,13 @@ class Position:
                 + ("refers to current build stage" if is_own else "index out of bounds"),
                 hint="stages count from 0, and only earlier ones can be copied from",
             )
+        if (stage := plan.stage_not_yet(name, self.index)) is not None:
+            is_own = stage.index == self.index
+            raise InvalidParameter(
+                f"invalid from flag value {name}: "
+                + ("refers to current build stage" if is_own else "the stage begins only later"),
+                hint=f"stage {name} begins in line {stage.start.node.line}: only those above can be copied from",
+            )
         try:
             return await self.common.find(name, self.common.options.platform, self.messages)
         except EngineError as error:

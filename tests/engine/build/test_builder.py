@@ -333,6 +333,14 @@ def test_add_url_errors(workshop: Workshop, server: str, monkeypatch: pytest.Mon
         ("FROM busybox\nCOPY --from=0 /a /\n", "invalid from flag value 0: refers to current build stage"),
         ("FROM busybox\nCOPY --from=7 /a /\n", "invalid from flag value 7: index out of bounds"),
         (
+            "FROM busybox AS b\nCOPY --from=d /a /\nFROM busybox AS d\nCOPY --from=b /a /\n",
+            "invalid from flag value d: the stage begins only later",
+        ),
+        (
+            "FROM busybox AS b\nCOPY --from=B /a /\n",
+            "invalid from flag value B: refers to current build stage",
+        ),
+        (
             "FROM busybox\nCOPY --from=other /a /\n",
             "invalid from flag value other: No such image: other:latest",
         ),
