@@ -150,7 +150,7 @@ class Position:
             raise InvalidParameter(
                 f"invalid from flag value {name}: "
                 + ("refers to current build stage" if is_own else "the stage begins only later"),
-                hint=f"stage {name} begins in line {stage.start.node.line}: only those above can be copied from",
+                hint=f"stage {name} begins in line {stage.start.node.line}: copy from one above",
             )
         try:
             return await self.common.find(name, self.common.options.platform, self.messages)
