@@ -239,6 +239,11 @@ def run(
             "expres",
         ),
         # --- shells, as dash, bash and busybox say it
+        (
+            run('echo a && \\\nCMD ["sh"]', "/bin/sh: CMD: not found\n", 127),
+            "the line above CMD ends with a backslash",
+            "CMD",
+        ),
         (run("source a", "/bin/sh: 1: source: not found\n", 127), "a dot: . FILE", "source"),
         (run("curl a", "/bin/sh: 1: curl: not found\n", 127), "apt-get install -y curl", "curl"),
         (
@@ -324,6 +329,21 @@ def test_a_windows_script_is_known_by_its_head() -> None:
     assert said is not None
     assert said.text.startswith("bin/run.sh has Windows line ends (CRLF)")
     assert said.mark == "/app/run.sh"
+
+
+def test_an_interpreter_that_is_not_there() -> None:
+    said = advise(
+        Situation(
+            message="The command '/bin/sh -c x' returned a non-zero code: 127",
+            name="RUN",
+            text="RUN /app/run.sh",
+            code=127,
+            output="/bin/sh: /app/run.sh: not found\n",
+            context_file=lambda name: ContextFile("bin/run.sh", 0o755, b"#!/bin/bash\necho\n"),
+        )
+    )
+    assert said is not None
+    assert said.text.startswith("bin/run.sh begins with #!/bin/bash: is that in the image?")
 
 
 PIECES = st.sampled_from(

@@ -7,6 +7,7 @@ import re
 
 from labkernel.engine.build.advice.packages import SYSTEM_PACKAGES
 from labkernel.engine.build.advice.situation import Advice, Rule, Situation, near
+from labkernel.engine.build.words import INSTRUCTIONS
 
 COMMANDS = (
     *("addgroup", "adduser", "apk", "apt-get", "awk", "bash", "bundle", "bzip2", "cargo", "cat", "chgrp"),
@@ -37,6 +38,8 @@ def _not_found(situation: Situation, found: re.Match[str]) -> Advice | None:
         return None
     if "\r" in situation.output and (script := _windows_script(situation)):
         return script
+    if word in INSTRUCTIONS:
+        return Advice(f"the line above {word} ends with a backslash, so {word} became a part of RUN", word)
     if word == "sudo":
         return Advice("a build's steps run as root already: leave sudo out", "sudo")
     if re.match(r"RUN\s*\[\s*'", situation.text):
@@ -70,11 +73,26 @@ def _path_not_found(situation: Situation, path: str) -> Advice | None:
     return (
         _windows_script(situation)
         or _after_cd(situation)
+        or _interpreter(situation, path)
         or Advice(
             f"there is no {path} in the image at this line (or not the interpreter that its first line "
             "names): RUN ls -l shows what is there",
             path,
         )
+    )
+
+
+def _interpreter(situation: Situation, path: str) -> Advice | None:
+    """The shell says that the script is not there when its interpreter is not."""
+    file = situation.context_file(posixpath.basename(path))
+    found = re.match(rb"#!\s*(\S+)", file.head) if file else None
+    if file is None or found is None or found[1] == b"/bin/sh":
+        return None
+    program = found[1].decode(errors="replace")
+    return Advice(
+        f"{file.path} begins with #!{program}: is that in the image? "
+        "If not, install it, or let it begin with #!/bin/sh",
+        path,
     )
 
 
