@@ -346,6 +346,20 @@ def test_an_interpreter_that_is_not_there() -> None:
     assert said.text.startswith("bin/run.sh begins with #!/bin/bash: is that in the image?")
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("FROM busybox # mine", "FROM requires either one or three arguments"),
+        ("EXPOSE 80 # web", "Invalid containerPort: #"),
+    ],
+)
+def test_a_comment_behind_an_instruction(text: str, message: str) -> None:
+    said = advise(Situation(message=message, name=text.split()[0], text=text))
+    assert said == Advice(
+        "a comment has a line of its own: behind an instruction, # is a word like others", "#"
+    )
+
+
 PIECES = st.sampled_from(
     [rule.pattern for table in (packages, network, shell, files, dockerfile) for rule in table.RULES]
     + ["apt-get", " && ", "\n", "'", ": not found", "E: ", "$X", "[", "RUN ", "cd /x", "127", "stat a:"]

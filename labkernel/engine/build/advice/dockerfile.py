@@ -99,6 +99,9 @@ def _absent(situation: Situation, found: re.Match[str]) -> Advice:
         return Advice("", path)
     if file := situation.context_file(posixpath.basename(path.rstrip("/"))):
         return Advice(f"did you mean {file.path}?", path)
+    if len(situation.context_names) == 1:
+        only = situation.context_names[0]
+        return Advice(f"the build context has nothing but {only}: docker build FOLDER sends a folder", path)
     names = ", ".join(situation.context_names[:_SHOWN])
     more = ", ..." if len(situation.context_names) > _SHOWN else ""
     has = f"has {names}{more}" if names else "is empty"
@@ -114,7 +117,14 @@ def _no_platform(situation: Situation, found: re.Match[str]) -> Advice:
     )
 
 
+def _comment(situation: Situation, found: re.Match[str]) -> Advice | None:
+    if not re.search(r"\s#", situation.text):
+        return None
+    return Advice("a comment has a line of its own: behind an instruction, # is a word like others", "#")
+
+
 RULES = (
+    Rule("message", r"requires (?:either one or three|exactly one) argument|containerPort: #", _comment),
     Rule("message", r"unknown instruction: (\S+)", _no_instruction),
     Rule(
         "message",
