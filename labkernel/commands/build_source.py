@@ -111,11 +111,12 @@ class BuildSource:
             path = Path(self.given).expanduser()
             path = path if path.is_file() else directory / self.given
         if not path.is_file():
+            shown = Path(self.given or path)
             near = nearest(path.name, [entry.name for entry in directory.iterdir() if entry.is_file()])
             raise CommandError(
-                f"unable to prepare context: unable to evaluate symlinks in Dockerfile path: lstat {path}: "
+                f"unable to prepare context: unable to evaluate symlinks in Dockerfile path: lstat {shown}: "
                 "no such file or directory",
-                hint=f"did you mean -f {near}?"
+                hint=f"did you mean -f {directory / near}?"
                 if near
                 else "name the Dockerfile with -f, or write one there",
             )

@@ -355,9 +355,8 @@ def test_an_interpreter_that_is_not_there() -> None:
 )
 def test_a_comment_behind_an_instruction(text: str, message: str) -> None:
     said = advise(Situation(message=message, name=text.split()[0], text=text))
-    assert said == Advice(
-        "a comment has a line of its own: behind an instruction, # is a word like others", "#"
-    )
+    assert said is not None
+    assert (said.text.partition(":")[0], said.mark) == ("a comment has a line of its own", "#")
 
 
 PIECES = st.sampled_from(
