@@ -316,12 +316,11 @@ def published(api: Recorder) -> None:
         ExposedPorts={"80/tcp": {}},
         HostConfig={"NetworkMode": "alpha", **ports},
     )
-    fetch = ["curl", "-sS", "-m", "3", "--noproxy", "*", "http://127.0.0.1:8099/hostname"]
-    api.note("from the host", api.daemon.room.run(fetch).stdout)
+    api.note("from the host", api.daemon.curl(8099, "/hostname"))
     api.note("ports", api.need("GET", "/containers/web/json").json()["NetworkSettings"]["Ports"])
     api.need("POST", "/networks/bridge/connect", {"Container": "web"})
     api.need("POST", "/networks/alpha/disconnect", {"Container": "web"})
-    api.note("after the change", api.daemon.room.run(fetch).stdout)
+    api.note("after the change", api.daemon.curl(8099, "/hostname"))
 
 
 def events(api: Recorder) -> None:
