@@ -146,7 +146,7 @@ def test_logs(page: Page, docker_host: Daemon) -> None:
     both = page.run("%logs --tail 2 two one")
     page.comes(both, lambda data: len(data["lines"]) == 2)
     docker_host.docker("exec", "two", "sh", "-c", "echo more > /proc/1/fd/1")
-    page.comes(both, lambda data: texts(data)[-1] == "more")
+    page.comes(both, lambda data: "more" in texts(data))  # lines of the other may still come
     docker_host.docker("kill", "two")
     shown = page.comes(both, lambda data: data["sources"][0]["state"] == "exited")
     assert shown["sources"][0]["status"] == "exited (137)"
