@@ -149,7 +149,7 @@ def guessed(
     lines = excerpt(source, first, last) if first else []
     if not lines and not is_run:
         return None
-    return BuildFailure(dockerfile, first, lines, mark, code if is_run else None, "", output[-_OUTPUT_LINES:])
+    return BuildFailure(dockerfile, first, lines, mark, code if is_run else None, "", output)
 
 
 def excerpt(source: Sequence[str], first: int, last: int) -> list[SourceLine]:

@@ -22,6 +22,9 @@ class EngineError(Exception):
         self.hint = hint
         self.details: dict[str, Any] = {}
 
+    def __str__(self) -> str:
+        return self.message
+
 
 class InvalidParameter(EngineError):
     """The request is malformed or asks for something that cannot be."""

@@ -80,42 +80,40 @@ def build_options(request: Request) -> BuildOptions:
 
 
 def _ulimits(request: Request) -> list[dict[str, Any]]:
-    text = request.argument("ulimits")
-    try:
-        value = json.loads(text) if text else None
-    except json.JSONDecodeError as error:
-        said = json_error(error, "unexpected end of JSON input")
-        raise InvalidParameter(f"error reading ulimit settings: {said}") from None
+    value = _json(request, "ulimits", "ulimit settings")
     if not isinstance(value, list | None) or not all(isinstance(limit, dict) for limit in value or ()):
+        text = request.argument("ulimits")
         raise InvalidParameter(f"error reading ulimit settings: {text} is not a JSON list of objects")
     return value or []
 
 
 def _names(request: Request, name: str) -> list[str]:
-    text = request.argument(name)
-    try:
-        value = json.loads(text) if text else None
-    except json.JSONDecodeError as error:
-        raise InvalidParameter(f"error reading {name}: {json_error(error, 'unexpected EOF')}") from None
+    value = _json(request, name, name, cut_short="unexpected EOF")
     if value is None:
         return []
     if not isinstance(value, list) or not all(isinstance(word, str) for word in value):
-        raise InvalidParameter(f"invalid {name}: {text!r} is not a JSON list of strings")
+        raise InvalidParameter(f"invalid {name}: {request.argument(name)!r} is not a JSON list of strings")
     return value
 
 
 def _object(request: Request, name: str) -> dict[str, Any]:
-    text = request.argument(name)
-    if not text:
+    if not request.argument(name):
         return {}
-    try:
-        value = json.loads(text)
-    except json.JSONDecodeError as error:
-        said = json_error(error, "unexpected end of JSON input")
-        raise InvalidParameter(f"error reading {_SPOKEN.get(name, name)}: {said}") from None
+    value = _json(request, name, _SPOKEN.get(name, name))
     if not isinstance(value, dict):
-        raise InvalidParameter(f"invalid {name}: {text!r} is not a JSON object")
+        raise InvalidParameter(f"invalid {name}: {request.argument(name)!r} is not a JSON object")
     return value
+
+
+def _json(
+    request: Request, name: str, spoken: str, *, cut_short: str = "unexpected end of JSON input"
+) -> Any:
+    """An argument's value, None without one. `cut_short` is what Docker says of one that ends too early."""
+    text = request.argument(name)
+    try:
+        return json.loads(text) if text else None
+    except json.JSONDecodeError as error:
+        raise InvalidParameter(f"error reading {spoken}: {json_error(error, cut_short)}") from None
 
 
 async def build(engine: Engine, request: Request) -> Answer:

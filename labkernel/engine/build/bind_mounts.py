@@ -14,7 +14,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 from labkernel.engine.build.copying import Ownership, Source, copy, source_at
-from labkernel.engine.build.rootfs import ROOT, Rootfs
+from labkernel.engine.build.rootfs import ROOT, Rootfs, rootfs_of
 from labkernel.engine.build.sources import SourceTree
 from labkernel.engine.build.threads import in_thread, temporary
 from labkernel.engine.image.mounted import mounted
@@ -100,6 +100,6 @@ async def bound(
 
 async def write_out(store: Store, source: Source, place: Path, ownership: Ownership) -> None:
     """Copy a source into a directory: what is in it, or the file by its name."""
-    target = Rootfs((), upper=place, overlay=store.overlay, keep_ownership=store.keep_ownership)
+    target = rootfs_of(store, upper=place)
     destination = "/" if source.found.file.type == DIRECTORY else f"/{source.name}"
     await in_thread(copy, target, [source], destination, ownership)

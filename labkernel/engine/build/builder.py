@@ -172,9 +172,9 @@ class _Build:
             messages.output(await in_thread(wasted_bytes, self._images, image, recorder.steps))
         if self._common.options.squash:
             base = self._common.built_on.get(plan.needed[-1])
-            epoch = _epoch(self._common.options)
-            created = self._common.steps.created()
-            image = self._common.hold(await in_thread(squash, self._images, image, base, created, epoch))
+            steps = self._common.steps
+            squashed = await in_thread(squash, self._images, image, base, steps.created(), steps.epoch)
+            image = self._common.hold(squashed)
             messages.output({"aux": {"ID": image.id}})
         return image
 

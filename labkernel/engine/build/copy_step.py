@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable
 from contextlib import AsyncExitStack
 
 from labkernel.engine.build import container_config
@@ -12,13 +10,13 @@ from labkernel.engine.build.download import check_checksum, download, is_url
 from labkernel.engine.build.git import is_git_source
 from labkernel.engine.build.git_source import git_source
 from labkernel.engine.build.instructions import Copy
-from labkernel.engine.build.interface import Output
 from labkernel.engine.build.position import Position
 from labkernel.engine.build.recorder import Remembering
 from labkernel.engine.build.rootfs import Rootfs
 from labkernel.engine.build.steps import joined_comment_command
 from labkernel.engine.build.threads import in_thread, temporary
 from labkernel.engine.build.users import ownership
+from labkernel.engine.build.web import reporter
 from labkernel.engine.errors import InvalidParameter
 
 
@@ -94,7 +92,7 @@ async def _sources(at: Position, step: Copy, opened: AsyncExitStack) -> list[Sou
                     source,
                     step.destination,
                     directory,
-                    _progress(at.messages.output),
+                    reporter(at.messages.output, "Downloading"),
                     checksum=step.checksum,
                     may_unpack=step.unpack is True,
                 )
@@ -102,14 +100,3 @@ async def _sources(at: Position, step: Copy, opened: AsyncExitStack) -> list[Sou
         else:
             raise InvalidParameter("COPY failed: source can't be a URL for COPY", hint="ADD can fetch a URL")
     return found
-
-
-def _progress(output: Output) -> Callable[[int, int], None]:
-    """Progress of a download, reported from its thread to the loop's."""
-    loop = asyncio.get_running_loop()
-
-    def report(done: int, expected: int) -> None:
-        detail = {"current": done, **({"total": expected} if expected else {})}
-        loop.call_soon_threadsafe(output, {"status": "Downloading", "progressDetail": detail})
-
-    return report

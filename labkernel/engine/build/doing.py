@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 Key = tuple[str, tuple[str, ...]]
 """A step as the cache knows it: the parent image's id, and the command."""
-
-
-def key(parent: str, command: Sequence[str]) -> Key:
-    return parent, tuple(command)
 
 
 class Doing:

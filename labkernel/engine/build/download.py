@@ -11,10 +11,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from labkernel.engine.build.copying import Source
+from labkernel.engine.build.located import prefixed
 from labkernel.engine.build.sources import File, Found, metadata_hash, transfer
 from labkernel.engine.build.threads import in_thread
 from labkernel.engine.build.web import Progress, fetch
-from labkernel.engine.errors import EngineError, InvalidParameter
+from labkernel.engine.errors import InvalidParameter
 
 _DIGEST_LENGTHS = {"sha256": 64, "sha384": 96, "sha512": 128}
 
@@ -39,10 +40,8 @@ async def download(
     from the URL or from the server. Cancelled, it ends the transfer first. Raises EngineError.
     """
     path = directory / "download"
-    try:
+    with prefixed("ADD failed"):
         fetched = await in_thread(fetch, url, path, progress)
-    except EngineError as error:
-        raise type(error)(f"ADD failed: {error.message}", hint=error.hint) from None
     name = _name(url, fetched.name)
     if not name:
         if destination.endswith("/"):

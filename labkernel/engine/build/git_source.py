@@ -13,9 +13,10 @@ from pathlib import Path
 from labkernel.engine.build.copying import Source, select
 from labkernel.engine.build.git import check_out, git_address
 from labkernel.engine.build.instructions import Copy
+from labkernel.engine.build.located import prefixed
 from labkernel.engine.build.remote import tree_context
 from labkernel.engine.build.threads import in_thread
-from labkernel.engine.errors import EngineError, InvalidParameter
+from labkernel.engine.errors import InvalidParameter
 from labkernel.engine.image.store import Store
 
 
@@ -35,12 +36,9 @@ async def git_source(
             f"invalid checksum {checksum} for Git URL, expected hex commit hash",
             hint="the checksum of a repository is the name of the commit",
         )
-    try:
+    with prefixed("ADD failed"):
         address = git_address(text)
         checkout = await check_out(address, place, keep_git=step.keeps_git)
-    except EngineError as error:
-        error.message = f"ADD failed: {error.message}"
-        raise
     if not any(name.startswith(checksum.lower()) for name in checkout.names):
         raise InvalidParameter(
             f"ADD failed: expected checksum to match {checksum}, got {' or '.join(reversed(checkout.names))}",

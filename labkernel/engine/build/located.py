@@ -18,6 +18,16 @@ _OS_ADVICE = {
 
 
 @contextmanager
+def prefixed(words: str) -> Iterator[None]:
+    """The message of what goes wrong inside begins with these words."""
+    try:
+        yield
+    except EngineError as error:
+        error.message = f"{words}: {error.message}"
+        raise
+
+
+@contextmanager
 def located(source: Dockerfile, node: Node, mark: str | None = None) -> Iterator[None]:
     """Whatever goes wrong inside, it has its place in the Dockerfile."""
     try:

@@ -14,14 +14,14 @@ from pathlib import Path
 from labkernel.engine.build.bind_mounts import ContextFiles
 from labkernel.engine.build.container_config import ConfigState
 from labkernel.engine.build.context import BuildContext
-from labkernel.engine.build.doing import Doing, key
+from labkernel.engine.build.doing import Doing
 from labkernel.engine.build.errors import did_you_mean
 from labkernel.engine.build.interface import BaseImages, BuildOptions, StepRunner
 from labkernel.engine.build.messages import Messages
 from labkernel.engine.build.mounting import CacheMounts
 from labkernel.engine.build.plan import Plan
 from labkernel.engine.build.recorder import Recorder
-from labkernel.engine.build.rootfs import Rootfs
+from labkernel.engine.build.rootfs import Rootfs, rootfs_of
 from labkernel.engine.build.sources import SourceTree
 from labkernel.engine.build.steps import Steps, short_id
 from labkernel.engine.build.threads import in_thread
@@ -79,7 +79,7 @@ class Position:
     async def from_cache(self, command: Sequence[str]) -> bool:
         """Whether the step has been done before: then its image is the stage's. If not, the step is the
         caller's to do, now that there is a processor for it."""
-        steps, step = self.common.steps, key(self.image.id if self.image else "", command)
+        steps, step = self.common.steps, (self.image.id if self.image else "", tuple(command))
         if self.may_use_cache:
             await self.common.doing.equal(step)
         image = steps.cached(self.image, command) if self.may_use_cache else None
@@ -111,27 +111,21 @@ class Position:
         self.image = await in_thread(work)
 
     def rootfs(self, upper: Path | None = None) -> Rootfs:
-        return self._rootfs_of(self.image, upper)
+        return rootfs_of(self.common.store, self.image, upper)
 
     async def tree(self, name: str) -> SourceTree:
         """The files of the stage or the image of that name; "" is the context."""
-        return self._rootfs_of(await self._image_named(name)) if name else self.common.context
+        if not name:
+            return self.common.context
+        return rootfs_of(self.common.store, await self._image_named(name))
 
     def alone(self, rootfs: Rootfs) -> Rootfs:
         """Its upper layer with nothing below: where a file lands then depends on nothing (COPY --link)."""
-        store = self.common.store
-        return Rootfs(
-            (), upper=Path(rootfs.top.real), overlay=store.overlay, keep_ownership=store.keep_ownership
-        )
+        return rootfs_of(self.common.store, upper=Path(rootfs.top.real))
 
     def removed(self, container_id: str) -> None:
         if self.common.options.remove or self.common.options.force_remove:
             self.messages.stdout(f"Removing intermediate container {short_id(container_id)}\n")
-
-    def _rootfs_of(self, image: Image | None, upper: Path | None = None) -> Rootfs:
-        store = self.common.store
-        layers = store.layers.directories(image.chain_id if image else None)
-        return Rootfs(layers, upper=upper, overlay=store.overlay, keep_ownership=store.keep_ownership)
 
     async def _image_named(self, name: str) -> Image | None:
         plan = self.common.plan

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from labkernel.engine.build.context import BuildContext, check_inside
-from labkernel.engine.build.errors import DockerfileError
+from labkernel.engine.build.located import prefixed
 from labkernel.engine.build.nodes import Dockerfile
 from labkernel.engine.build.parser import parse
 from labkernel.engine.errors import InvalidParameter
@@ -24,9 +24,5 @@ def read_dockerfile(context: BuildContext, path: str) -> Dockerfile:
         raise InvalidParameter(
             f"the Dockerfile ({path}) cannot be empty", hint="a Dockerfile begins with FROM"
         )
-    try:
+    with prefixed(f"failed to parse {path}"):
         return parse(content)
-    except DockerfileError as error:
-        error.args = (f"failed to parse {path}: {error.message}",)
-        error.message = error.args[0]
-        raise

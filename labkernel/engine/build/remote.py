@@ -5,7 +5,6 @@ Source: docs.docker.com/reference/api/engine, "Build an image", `remote`.
 
 from __future__ import annotations
 
-import asyncio
 import re
 import tempfile
 from pathlib import Path
@@ -80,24 +79,13 @@ async def _from_web(url: str, place: Path, store: Store, output: Output) -> Buil
         kinds.append(_accepted(url, kind, start))
 
     try:
-        await in_thread(web.fetch, url, path, _progress(url, output), check)
+        await in_thread(web.fetch, url, path, web.reporter(output, url, id="Downloading context"), check)
     except _Unsupported:
         raise
     except EngineError as error:
         error.message = f"error downloading remote context {url}: {error.message}"
         raise
     return await in_thread(_read, path, kinds[0], store)
-
-
-def _progress(url: str, output: Output) -> web.Progress:
-    loop = asyncio.get_running_loop()
-
-    def report(done: int, expected: int) -> None:
-        detail = {"current": done, **({"total": expected} if expected else {})}
-        message = {"status": url, "progressDetail": detail, "id": "Downloading context"}
-        loop.call_soon_threadsafe(output, message)
-
-    return report
 
 
 def _read(path: Path, kind: str, store: Store) -> BuildContext:

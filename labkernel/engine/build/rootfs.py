@@ -18,6 +18,8 @@ from pathlib import Path
 
 from labkernel.engine.build.sources import File, Found, metadata_hash, transfer
 from labkernel.engine.errors import System
+from labkernel.engine.image.images import Image
+from labkernel.engine.image.store import Store
 from labkernel.engine.image.tarformat import (
     BLOCK_DEVICE,
     CHARACTER,
@@ -487,3 +489,9 @@ def _set_time(target: int | str, time: int) -> None:
         os.utime(target, ns=(time, time))
     else:
         os.utime(target, ns=(time, time), follow_symlinks=False)
+
+
+def rootfs_of(store: Store, image: Image | None = None, upper: Path | None = None) -> Rootfs:
+    """The files of a store's image, of none for scratch, with `upper` to write to. Raises NotFound."""
+    layers = store.layers.directories(image.chain_id if image else None)
+    return Rootfs(layers, upper=upper, overlay=store.overlay, keep_ownership=store.keep_ownership)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import AsyncExitStack
-from dataclasses import replace
 from pathlib import Path
 
 from labkernel.engine.build.instructions import Run
@@ -56,8 +55,9 @@ async def run_step(at: Position, step: Run) -> None:
         host_config = common.options.host_config
         if step.network:
             host_config = {**host_config, "NetworkMode": step.network}
+        container_id = new_container_id()
         container = RunStep(
-            container_id=new_container_id(),
+            container_id=container_id,
             image=at.image,
             layers=common.store.layers.directories(at.image.chain_id if at.image else None),
             upper=upper,
@@ -68,24 +68,23 @@ async def run_step(at: Position, step: Run) -> None:
                 *(f"{name}={value}" for name, value in arguments.items()),
                 *private.environment,
             ],
-            cwd=state.config["WorkingDir"] or "/",
+            cwd=workdir or "/",
             user=state.config["User"],
-            hostname="",
+            hostname=short_id(container_id),
             host_config=host_config,
             mounts=mounts,
             is_private=bool(private.environment),
         )
-        container = replace(container, hostname=short_id(container.container_id))
-        at.messages.stdout(f" ---> Running in {short_id(container.container_id)}\n")
+        at.messages.stdout(f" ---> Running in {short_id(container_id)}\n")
         try:
             await _execute(at, container)
         except BaseException:
             if common.options.force_remove:
-                at.messages.stdout(f"Removing intermediate container {short_id(container.container_id)}\n")
+                at.messages.stdout(f"Removing intermediate container {short_id(container_id)}\n")
             raise
         await in_thread(points.remove, made)
         await at.commit(recorded_command, upper)
-        at.removed(container.container_id)
+        at.removed(container_id)
 
 
 def _ensure_workdir(at: Position, upper: Path) -> None:

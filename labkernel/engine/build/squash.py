@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 from pathlib import Path
 
-from labkernel.engine.build.rootfs import Directory, Rootfs
+from labkernel.engine.build.rootfs import Directory, rootfs_of
 from labkernel.engine.build.sources import Found
 from labkernel.engine.image import config as image_config
 from labkernel.engine.image.images import Image, Images
@@ -49,11 +49,8 @@ class _Merge:
     """Writes what differs between an image and its base into the upper directory of a layer."""
 
     def __init__(self, store: Store, image: Image, base: Image | None, upper: Path) -> None:
-        def view(of: Image | None, written: Path | None = None) -> Rootfs:
-            layers = store.layers.directories(of.chain_id if of else None)
-            return Rootfs(layers, upper=written, overlay=store.overlay, keep_ownership=store.keep_ownership)
-
-        self._image, self._base, self._target = view(image), view(base), view(base, upper)
+        self._image, self._base = rootfs_of(store, image), rootfs_of(store, base)
+        self._target = rootfs_of(store, base, upper)
         self._links: dict[object, str] = {}
 
     def run(self) -> None:

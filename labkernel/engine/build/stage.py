@@ -8,7 +8,7 @@ from labkernel.engine.build import container_config
 from labkernel.engine.build.container_config import ConfigState
 from labkernel.engine.build.copy_step import copy_step
 from labkernel.engine.build.instructions import Copy, Instruction, Run, Workdir, instruction
-from labkernel.engine.build.located import located
+from labkernel.engine.build.located import located, prefixed
 from labkernel.engine.build.messages import Messages
 from labkernel.engine.build.nodes import Dockerfile
 from labkernel.engine.build.parser import parse
@@ -53,11 +53,8 @@ async def _base(common: Common, stage: Stage, messages: Messages) -> Image | Non
         return await common.result(earlier.index, messages)
     if stage.base == "scratch":
         return None
-    try:
+    with prefixed(f"failed to parse platform {stage.platform}"):
         parse_platform(stage.platform)
-    except InvalidParameter as error:
-        error.message = f"failed to parse platform {stage.platform}: {error.message}"
-        raise
     return await common.find(stage.base, stage.platform or common.options.platform, messages)
 
 

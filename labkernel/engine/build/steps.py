@@ -35,7 +35,7 @@ class Steps:
     ) -> None:
         self._images = images
         self._cache = cache
-        self._epoch = epoch
+        self.epoch = epoch
         self._hold = hold
         self._sources = sources
 
@@ -62,7 +62,7 @@ class Steps:
         layer = None
         if upper is not None and _has_entries(upper):
             chain_id = parent.chain_id if parent else None
-            layer = self._images.store.layers.adopt(upper, chain_id, newest=self._epoch)
+            layer = self._images.store.layers.adopt(upper, chain_id, newest=self.epoch)
         created = self.created()
         base = parent.config if parent else image_config.new_config(created=created)
         document = image_config.new_config(
@@ -93,7 +93,7 @@ class Steps:
     def created(self) -> str:
         """The present time, or SOURCE_DATE_EPOCH if that is earlier."""
         now = time.time()
-        moment = now if self._epoch is None else min(now, self._epoch)
+        moment = now if self.epoch is None else min(now, self.epoch)
         return image_config.timestamp(datetime.fromtimestamp(moment, UTC))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import urllib.error
 import urllib.request
@@ -11,6 +12,7 @@ from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from pathlib import Path
 
+from labkernel.engine.build.interface import Output
 from labkernel.engine.build.threads import stop_if_cancelled
 from labkernel.engine.errors import (
     EngineError,
@@ -50,6 +52,17 @@ class Fetched:
     type: str
     name: str
     modified: int
+
+
+def reporter(output: Output, status: str, **more: str) -> Progress:
+    """Tells of a transfer, which goes on in a thread, in the API's messages; to be called from the loop."""
+    loop = asyncio.get_running_loop()
+
+    def report(done: int, expected: int) -> None:
+        detail = {"current": done, **({"total": expected} if expected else {})}
+        loop.call_soon_threadsafe(output, {"status": status, "progressDetail": detail, **more})
+
+    return report
 
 
 def fetch(url: str, path: Path, progress: Progress, check: Check | None = None) -> Fetched:
